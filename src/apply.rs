@@ -1,0 +1,307 @@
+//! PHASE: apply, doing or undoing a plan under its journal.
+//! INPUTS: a run with its plan and journal; the store; the keys of the authorities.
+//! OUTPUTS: every place of the plan as planned, or as it was; an intent before and an outcome after each change.
+
+mod content;
+mod fail;
+mod stage;
+
+use crate::crypto::CryptoError;
+use crate::inventory::{AuthorityState, CredentialState};
+use crate::issue::IssueError;
+use crate::journal::{self, Body, Content, Evidence, Move, Verdict, Way};
+use crate::pki::kubeconfig::KubeconfigError;
+use crate::place::{Blob, Meta, Observed, Place, Version};
+use crate::plan::step::{Commit, MetaPlan, Source};
+use crate::run::{Run, RunError};
+use crate::store::{Disk, StoreError, Times};
+
+/// What happens while a plan is applied, for whoever shows it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A certificate is issued.
+    Issued(String),
+    /// A place is replaced, or put back.
+    Placed {
+        /// The place.
+        at: Place,
+        /// Done or undone.
+        way: Way,
+    },
+}
+
+/// The archive that a restore takes its content from: bytes by entry name.
+pub type Archive<'a> = &'a dyn Fn(&str) -> Option<zeroize::Zeroizing<Vec<u8>>>;
+
+/// What applying needs beside the run.
+pub struct Hands<'a> {
+    /// The files.
+    pub disk: &'a Disk,
+    /// Where the authorities are.
+    pub authorities: &'a [AuthorityState],
+    /// Where the old keys are that are kept.
+    pub credentials: &'a [CredentialState],
+    /// Set when somebody asked to stop; the signal's number.
+    pub stop: &'a dyn Fn() -> Option<i32>,
+    /// Takes events.
+    pub tell: &'a dyn Fn(Event),
+    /// The content of a restore.
+    pub archive: Archive<'a>,
+}
+
+/// Why a plan could not be applied, or undone, to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A place holds what neither the plan nor the run put there.
+    #[error("{0} was changed by somebody else since the run began")]
+    Blocked(Place),
+    /// The content of a step cannot be made.
+    #[error("cannot make the new content of {at}: {why}")]
+    Content {
+        /// The place.
+        at: Place,
+        /// Why.
+        why: String,
+    },
+    /// Keys or randomness.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// Signing.
+    #[error("cannot issue {id}")]
+    Issue {
+        /// The credential.
+        id: String,
+        /// Why.
+        source: IssueError,
+    },
+    /// A signal came.
+    #[error("stopped by signal {0}")]
+    Interrupted(i32),
+    /// A kubeconfig cannot be edited.
+    #[error("cannot edit {at}")]
+    Kubeconfig {
+        /// The file.
+        at: Place,
+        /// Why.
+        source: KubeconfigError,
+    },
+    /// Something that the run directory must hold is missing or damaged.
+    #[error("{0} in the run directory is missing or damaged")]
+    Missing(String),
+    /// The run directory or journal.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Does (or undoes) the plan from wherever its journal says it is, to the end.
+///
+/// # Errors
+///
+/// [`ApplyError::Interrupted`] between two steps; any other at the step that failed. The journal says where.
+pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyError> {
+    loop {
+        if let Some(signal) = (hands.stop)() {
+            return Err(ApplyError::Interrupted(signal));
+        }
+        match journal::next(&run.plan, run.records(), pending_content(run, hands)?, goal) {
+            Move::Blocked(id) => return Err(ApplyError::Blocked(place_of(run, &id))),
+            Move::Commit(id, Way::Forward) => forward(run, hands, &id)?,
+            Move::Commit(id, Way::Back) => back(run, hands, &id)?,
+            Move::Finish(verdict) => {
+                if verdict == Verdict::RolledBack {
+                    put_directories_back(run, hands)?;
+                }
+                run.append(Body::End(verdict))?;
+                return Ok(verdict);
+            },
+            Move::Settle(id, way, happened) => settle(run, hands, &id, way, happened)?,
+            Move::Stage => stage::stage(run, hands)?,
+        }
+    }
+}
+
+/// Places whose content is neither what the run found nor what it put there: undoing would overwrite somebody's change.
+pub fn foreign_changes(run: &Run, disk: &Disk) -> Result<Vec<Place>, StoreError> {
+    let mut foreign = Vec::new();
+    let Some(staged) = journal::staged(run.records()) else { return Ok(foreign) };
+    for commit in &run.plan.phases.commit {
+        if !journal::is_placed(run.records(), &commit.id) {
+            continue;
+        }
+        let seen = Content::of(&disk.read(&commit.at)?.map(|(version, _)| version));
+        let ours = staged.get(&commit.id).map(|d| d.map_or(Content::Absent, Content::Digest));
+        if ours != Some(seen) {
+            foreign.push(commit.at.clone());
+        }
+    }
+    Ok(foreign)
+}
+
+fn pending_content(run: &Run, hands: &Hands) -> Result<Option<Content>, ApplyError> {
+    let Some((id, _)) = journal::pending(run.records()) else { return Ok(None) };
+    let Some(commit) = run.plan.commit(id) else { return Ok(Some(Content::Unknown)) };
+    Ok(Some(Content::of(&hands.disk.read(&commit.at)?.map(|(version, _)| version))))
+}
+
+/// An interrupted step left its place in one of two states; write down which, and clear what lies beside it.
+fn settle(
+    run: &mut Run,
+    hands: &Hands,
+    id: &str,
+    way: Way,
+    happened: bool,
+) -> Result<(), ApplyError> {
+    let commit = commit_of(run, id)?;
+    hands.disk.remove_temp(&commit.at, &temp_name(run, id))?;
+    let seen = hands.disk.read(&commit.at)?.map(|(version, _)| version);
+    let why = "was interrupted before it changed anything".to_owned();
+    let result = if happened { Ok(Evidence::Placed(seen)) } else { Err(why) };
+    Ok(run.append(Body::Outcome { step: id.to_owned(), way, result })?)
+}
+
+fn forward(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
+    let commit = commit_of(run, id)?;
+    let before = hands.disk.read(&commit.at)?.map(|(version, _)| version);
+    if Content::of(&before) != Content::of(&commit.expect) && !was_undone(run, id, &before) {
+        return Err(ApplyError::Blocked(commit.at));
+    }
+    let new = new_content(run, &commit)?;
+    let (meta, times) = meta(&commit, &before);
+    replace(run, hands, &commit, Way::Forward, before, new.as_ref(), &meta, times)
+}
+
+/// After a rollback the place holds what it held before, which a later run may plan from again.
+fn was_undone(run: &Run, id: &str, seen: &Observed<Version>) -> bool {
+    journal::before(run.records(), id).is_some_and(|b| Content::of(b) == Content::of(seen))
+}
+
+fn back(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
+    let commit = commit_of(run, id)?;
+    let now = hands.disk.read(&commit.at)?.map(|(version, _)| version);
+    let ours = journal::staged(run.records()).and_then(|contents| contents.get(id).copied());
+    if ours.map(|d| d.map_or(Content::Absent, Content::Digest)) != Some(Content::of(&now)) {
+        return Err(ApplyError::Blocked(commit.at));
+    }
+    let lost = || ApplyError::Missing(format!("undo/{id}"));
+    let before = journal::before(run.records(), id).ok_or_else(lost)?.clone();
+    let old = match &before {
+        Observed::Present(Version { link: Some(target), .. }) => Some(Blob::Link(target.clone())),
+        Observed::Present(version) => {
+            let bytes = run.dir.read(&format!("undo/{id}")).map_err(RunError::from)?;
+            let blob = Blob::File(bytes.ok_or_else(lost)?);
+            if blob.digest() != version.sha256 {
+                return Err(lost());
+            }
+            Some(blob)
+        },
+        Observed::Absent => None,
+        Observed::Unknown(_) => return Err(lost()),
+    };
+    let meta = before.present().map_or_else(nobody, |version| version.meta.clone());
+    replace(run, hands, &commit, Way::Back, now, old.as_ref(), &meta, Times::Restore)
+}
+
+/// Intent, act, outcome. An act that failed is looked at before its outcome is written.
+#[expect(clippy::too_many_arguments, reason = "each is a different part of one replacement")]
+fn replace(
+    run: &mut Run,
+    hands: &Hands,
+    commit: &Commit,
+    way: Way,
+    before: Observed<Version>,
+    new: Option<&Blob>,
+    meta: &Meta,
+    times: Times,
+) -> Result<(), ApplyError> {
+    let (step, temp) = (commit.id.clone(), temp_name(run, &commit.id));
+    run.append(Body::Intent { step: step.clone(), way, before: before.clone(), temp: temp.clone() })?;
+    fail::point("intent", &step, way)?;
+    match hands.disk.swap(&commit.at, &before, new, meta, times, &temp) {
+        Ok(after) => {
+            fail::point("act", &step, way)?;
+            let result = Ok(Evidence::Placed(after));
+            run.append(Body::Outcome { step: step.clone(), way, result })?;
+            fail::point("outcome", &step, way)?;
+            (hands.tell)(Event::Placed { at: commit.at.clone(), way });
+            Ok(())
+        },
+        Err(error) => {
+            let seen = pending_content(run, hands)?;
+            if let Move::Settle(_, _, false) = journal::next(&run.plan, run.records(), seen, way) {
+                let result = Err(error.to_string());
+                run.append(Body::Outcome { step, way, result })?;
+            }
+            Err(error.into())
+        },
+    }
+}
+
+/// Times of directories come last: every change inside them touches them.
+fn put_directories_back(run: &Run, hands: &Hands) -> Result<(), ApplyError> {
+    let Some(begin) = journal::begin(run.records()) else { return Ok(()) };
+    for made in begin.made.iter().rev() {
+        hands.disk.remove_directory(made.as_ref())?;
+    }
+    for (directory, (atime, mtime)) in &begin.directories {
+        hands.disk.set_directory_times(directory.as_ref(), *atime, *mtime)?;
+    }
+    Ok(())
+}
+
+fn new_content(run: &Run, commit: &Commit) -> Result<Option<Blob>, ApplyError> {
+    let lost = || ApplyError::Missing(format!("staged/{}", commit.id));
+    let digest = journal::staged(run.records()).and_then(|contents| contents.get(&commit.id));
+    let Some(digest) = digest.ok_or_else(lost)? else { return Ok(None) };
+    let link = commit.parts.iter().find_map(|(_, source)| match source {
+        Source::Link(target) => Some(Blob::Link(target.clone())),
+        _ => None,
+    });
+    let blob = match link {
+        Some(link) => link,
+        None => {
+            let bytes = run.dir.read(&format!("staged/{}", commit.id)).map_err(RunError::from)?;
+            Blob::File(bytes.ok_or_else(lost)?)
+        },
+    };
+    if blob.digest() == *digest { Ok(Some(blob)) } else { Err(lost()) }
+}
+
+fn meta(commit: &Commit, before: &Observed<Version>) -> (Meta, Times) {
+    match (&commit.meta, before.present()) {
+        (MetaPlan::Restore(meta), _) => (meta.clone(), Times::Restore),
+        (_, Some(version)) => (version.meta.clone(), Times::Now),
+        (MetaPlan::Create { mode, owner }, None) => {
+            let (uid, gid) = owner.unwrap_or_else(process_owner);
+            (Meta { mode: *mode, uid, gid, ..nobody() }, Times::Now)
+        },
+        (MetaPlan::Keep, None) => (nobody(), Times::Now),
+    }
+}
+
+fn nobody() -> Meta {
+    let (uid, gid) = process_owner();
+    let epoch = crate::place::FileTime { seconds: 0, nanos: 0 };
+    Meta { mode: 0o600, uid, gid, label: None, atime: epoch, mtime: epoch }
+}
+
+fn process_owner() -> (u32, u32) {
+    use rustix::process::{getegid, geteuid};
+    (geteuid().as_raw(), getegid().as_raw())
+}
+
+fn commit_of(run: &Run, id: &str) -> Result<Commit, ApplyError> {
+    run.plan.commit(id).cloned().ok_or_else(|| ApplyError::Missing(format!("step {id}")))
+}
+
+fn place_of(run: &Run, id: &str) -> Place {
+    run.plan.commit(id).map_or_else(|| Place::File(id.into()), |commit| commit.at.clone())
+}
+
+/// Hidden, so that a kubelet that watches the directory ignores it; named, so that a crash's leftover is found.
+fn temp_name(run: &Run, id: &str) -> String {
+    let name = journal::begin(run.records()).map_or("run", |begin| begin.run.as_str());
+    format!(".rescue-kit-{name}-{id}")
+}

@@ -1,0 +1,221 @@
+//! Staging: everything is issued and checked before the first file is changed.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::apply::content::{Fresh, blob};
+use crate::apply::{ApplyError, Event, Hands};
+use crate::crypto::{self, Signer};
+use crate::inventory::{AuthorityState, CredentialState, Placement};
+use crate::issue::{self, Authority};
+use crate::journal::{Body, Content, Evidence, Issued, Way};
+use crate::pki::cert::Cert;
+use crate::pki::key::PrivateKey;
+use crate::pki::kubeconfig::{Kubeconfig, Material};
+use crate::pki::san::San;
+use crate::place::{Blob, Observed, Place};
+use crate::plan::step::{KeyPlan, Origin, Stage, StepId};
+use crate::run::{Run, RunError};
+use crate::store::Disk;
+
+/// Issues every certificate of the plan, writes the new content of every place and a copy of the old one.
+pub(super) fn stage(run: &mut Run, hands: &Hands) -> Result<(), ApplyError> {
+    let authorities = authorities(run, hands)?;
+    for step in run.plan.phases.stage.iter().map(|step| step.id.clone()).collect::<Vec<_>>() {
+        let (before, temp) = (Observed::Absent, String::new());
+        run.append_unsynced(Body::Intent { step, way: Way::Forward, before, temp })?;
+    }
+    let fresh = issue_all(&run.plan.phases.stage, &authorities, hands)?;
+    for stage in run.plan.phases.stage.clone() {
+        if let Some(fresh) = fresh.get(&stage.id) {
+            let result = Ok(Evidence::Issued(Box::new(facts(&stage, fresh))));
+            run.append_unsynced(Body::Outcome { step: stage.id, way: Way::Forward, result })?;
+        }
+    }
+    let contents = write_contents(run, hands, &authorities, &fresh)?;
+    run.dir.sync().map_err(RunError::from)?;
+    Ok(run.append(Body::Staged { contents })?)
+}
+
+/// New content to `staged/`, old content to `undo/`; returns the digests of the new.
+fn write_contents(
+    run: &Run,
+    hands: &Hands,
+    authorities: &BTreeMap<String, Authority>,
+    fresh: &BTreeMap<StepId, Fresh>,
+) -> Result<BTreeMap<StepId, Option<crate::pki::digest::Digest>>, ApplyError> {
+    let mut contents = BTreeMap::new();
+    for commit in &run.plan.phases.commit {
+        let seen = hands.disk.read(&commit.at)?;
+        let content = Content::of(&seen.clone().map(|(version, _)| version));
+        if content != Content::of(&commit.expect) || content == Content::Unknown {
+            return Err(ApplyError::Blocked(commit.at.clone()));
+        }
+        let old = seen.present().map(|(_, blob)| blob);
+        if let Some(Blob::File(bytes)) = old {
+            run.dir.write_unsynced(&format!("undo/{}", commit.id), bytes).map_err(RunError::from)?;
+        }
+        let new = blob(commit, old, authorities, fresh, hands)?;
+        if let Some(Blob::File(bytes)) = &new {
+            let name = format!("staged/{}", commit.id);
+            run.dir.write_unsynced(&name, bytes).map_err(RunError::from)?;
+        }
+        contents.insert(commit.id.clone(), new.map(|blob| blob.digest()));
+    }
+    Ok(contents)
+}
+
+/// Loads the keys of the authorities that sign or whose certificates are put into kubeconfigs.
+fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, ApplyError> {
+    let mut loaded = BTreeMap::new();
+    for AuthorityState { id, cert_path, key_path, .. } in hands.authorities {
+        if !run.plan.phases.stage.iter().any(|stage| stage.recipe.issuer == *id) {
+            continue;
+        }
+        let at = Place::File(key_path.clone());
+        let unreadable = |why: String| ApplyError::Content { at: at.clone(), why };
+        let key = PrivateKey::from_pem(&file(hands.disk, &at)?)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let certs = Cert::all_from_pem(&file(hands.disk, &Place::File(cert_path.clone()))?)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let signer = Signer::load(&key)?;
+        let fits = |cert: &&Cert| cert.public_bits() == signer.public_bits();
+        let cert = certs.iter().find(fits).unwrap_or(&certs[0]).clone();
+        let chain = certs.into_iter().filter(|c| c.der != cert.der && !c.self_issued()).collect();
+        let authority = Authority::load(cert, chain, &key)
+            .map_err(|source| ApplyError::Issue { id: id.clone(), source })?;
+        loaded.insert(id.clone(), authority);
+    }
+    Ok(loaded)
+}
+
+/// Generating an RSA key takes longer than all the rest, so it is done on every core.
+fn issue_all(
+    stages: &[Stage],
+    authorities: &BTreeMap<String, Authority>,
+    hands: &Hands,
+) -> Result<BTreeMap<StepId, Fresh>, ApplyError> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let old_keys: Vec<Option<PrivateKey>> = stages
+        .iter()
+        .map(|stage| if stage.recipe.key == KeyPlan::Reuse { old_key(stage, hands).map(Some) } else { Ok(None) })
+        .collect::<Result<_, _>>()?;
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(stage) = stages.get(index) else { return };
+            let result = issue_one(stage, authorities, old_keys[index].as_ref());
+            // A poisoned lock means that another thread panicked, and then the process is ending.
+            if let Ok(mut results) = results.lock() {
+                results.push((stage.id.clone(), result));
+            }
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(stages.len().max(1));
+    thread::scope(|scope| {
+        for _ in 1..cores {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut fresh = BTreeMap::new();
+    for (id, result) in results.into_inner().unwrap_or_default() {
+        let issued = result?;
+        (hands.tell)(Event::Issued(id.clone()));
+        fresh.insert(id, issued);
+    }
+    Ok(fresh)
+}
+
+fn issue_one(
+    stage: &Stage,
+    authorities: &BTreeMap<String, Authority>,
+    old_key: Option<&PrivateKey>,
+) -> Result<Fresh, ApplyError> {
+    let recipe = &stage.recipe;
+    let failed = |source| ApplyError::Issue { id: stage.credential.clone(), source };
+    let authority = authorities
+        .get(&recipe.issuer)
+        .ok_or_else(|| ApplyError::Missing(format!("the key of {}", recipe.issuer)))?;
+    let key = match (&recipe.key, old_key) {
+        (KeyPlan::Reuse, Some(key)) => key.clone(),
+        (KeyPlan::Reuse, None) => {
+            return Err(ApplyError::Missing(format!("the key of {}", stage.credential)));
+        },
+        (KeyPlan::New { algorithm, form }, _) => crypto::generate(algorithm, *form)?,
+    };
+    let signer = Signer::load(&key)?;
+    let add: Vec<San> = recipe.add.iter().map(|name| name.san.clone()).collect();
+    let template = match &recipe.origin {
+        Origin::Old(cert) => (**cert).clone(),
+        Origin::New(template) => {
+            let subject = template.subject().map_err(|error| failed(error.into()))?;
+            issue::prototype(&subject, &template.usages, &template.hosts).map_err(failed)?
+        },
+    };
+    let cert = issue::reissue(
+        &template,
+        authority,
+        signer.spki(),
+        recipe.not_before,
+        recipe.not_after,
+        None,
+        &add,
+    )
+    .map_err(failed)?;
+    let chain = if recipe.chain { authority.chain.clone() } else { Vec::new() };
+    Ok(Fresh { cert, key, chain, replaces: replaced(&recipe.origin) })
+}
+
+fn replaced(origin: &Origin) -> Option<crate::pki::digest::Digest> {
+    match origin {
+        Origin::Old(cert) => Some(cert.sha256()),
+        Origin::New(_) => None,
+    }
+}
+
+/// The key that a credential has now.
+fn old_key(stage: &Stage, hands: &Hands) -> Result<PrivateKey, ApplyError> {
+    let lost = || ApplyError::Missing(format!("the key of {}", stage.credential));
+    let state = hands.credentials.iter().find(|c: &&CredentialState| c.id == stage.credential);
+    let at = match &state.ok_or_else(lost)?.placement {
+        Placement::Pair { key, .. } | Placement::Referenced { key, .. } => key,
+        Placement::Pem { path, .. } => path,
+        Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {
+            let at = Place::File(kubeconfig.clone());
+            let text = file(hands.disk, &at)?;
+            let parsed = Kubeconfig::parse(&text)
+                .map_err(|source| ApplyError::Kubeconfig { at, source })?;
+            let Material::Embedded(pem) = &parsed.key else { return Err(lost()) };
+            return PrivateKey::from_pem(pem).map_err(|_| lost());
+        },
+    };
+    PrivateKey::from_pem(&file(hands.disk, &Place::File(at.clone()))?).map_err(|_| lost())
+}
+
+fn file(disk: &Disk, at: &Place) -> Result<zeroize::Zeroizing<Vec<u8>>, ApplyError> {
+    match disk.read(at)? {
+        Observed::Present((_, Blob::File(bytes))) => Ok(bytes),
+        Observed::Present(_) | Observed::Absent => Err(ApplyError::Blocked(at.clone())),
+        Observed::Unknown(why) => Err(ApplyError::Content { at: at.clone(), why }),
+    }
+}
+
+fn facts(stage: &Stage, fresh: &Fresh) -> Issued {
+    let cert = &fresh.cert;
+    Issued {
+        credential: stage.credential.clone(),
+        subject: cert.subject.to_string(),
+        issuer: cert.issuer.to_string(),
+        serial: cert.serial_hex(),
+        not_before: cert.not_before,
+        not_after: cert.not_after,
+        key: cert.key.clone(),
+        public: crate::pki::digest::Digest::of(cert.public_bits()),
+        sha256: cert.sha256(),
+        replaces: fresh.replaces,
+    }
+}

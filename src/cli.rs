@@ -1,0 +1,115 @@
+//! The shell: arguments in, one exit code out. Errors are printed here and nowhere else.
+
+pub mod args;
+mod answers;
+mod audit;
+mod backup;
+mod context;
+mod drill;
+mod envelope;
+mod inspect;
+mod plan;
+mod profile;
+mod run;
+mod runs;
+mod verify;
+
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
+
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::render::text::labelled;
+use crate::terminal::{can_ask, say, tell};
+
+use args::{Arguments, Command, Output};
+use context::Context;
+
+/// Runs one command line; returns the exit code.
+pub fn main(words: Vec<std::ffi::OsString>) -> u8 {
+    context::harden();
+    let json = wants_json(&words);
+    let outcome = parse(&words).and_then(|arguments| dispatch(&arguments, &words));
+    match outcome {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            report(&failure, json);
+            failure.exit.code()
+        },
+    }
+}
+
+fn parse(words: &[std::ffi::OsString]) -> Result<Arguments, Failure> {
+    let command = answers::apply(words)?;
+    let parsed = command
+        .try_get_matches_from(words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            say(&error.render().to_string());
+            Failure::new(Exit::Done, "", "")
+        },
+        _ => {
+            let text = error.render().to_string();
+            let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+            let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let hint = lines.find_map(|line| line.trim().strip_prefix("tip: ").map(str::to_owned));
+            Failure::usage(first, &hint.unwrap_or_else(|| "rescue-kit --help".to_owned()))
+        },
+    })
+}
+
+fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit, Failure> {
+    let context = Context::new(&arguments.global, words);
+    let Some(command) = &arguments.command else {
+        if !can_ask() || arguments.global.no_input {
+            return Err(Failure::usage("no command was given", "rescue-kit --help"));
+        }
+        return run::guided(&context);
+    };
+    let form = arguments.global.output;
+    if form == Output::Prometheus && !matches!(command, Command::Inspect { .. }) {
+        return Err(Failure::usage("only inspect has this output", "--output human or --output json"));
+    }
+    match command {
+        Command::Inspect { renew_before } => inspect::inspect(&context, renew_before),
+        Command::Plan { policy, out } => plan::plan(&context, policy, out.as_deref()),
+        Command::Run { policy, keeping } => run::run(&context, policy, keeping),
+        Command::Apply { plan, keeping } => run::apply(&context, plan, keeping),
+        Command::Resume { run, keeping } => run::resume(&context, run.as_deref(), keeping),
+        Command::Rollback { run, keeping } => run::rollback(&context, run.as_deref(), keeping),
+        Command::Runs(command) => runs::runs(&context, command),
+        Command::Verify => verify::verify(&context),
+        Command::Backup(command) => backup::backup(&context, command),
+        Command::Audit(command) => audit::audit(&context, command),
+        Command::Profile(command) => profile::profile(&context, command),
+        Command::Drill(drill) => drill::drill(&context, drill),
+    }
+}
+
+fn report(failure: &Failure, json: bool) {
+    if failure.exit == Exit::Done {
+        return;
+    }
+    if json {
+        say(&envelope::failure(failure));
+    }
+    tell(&labelled("rescue-kit: error:", "rescue-kit: error:", &failure.text));
+    for cause in &failure.causes {
+        tell(&labelled("caused by:", "caused by:", cause));
+    }
+    if !failure.refusals.is_empty() {
+        tell(&crate::render::text::findings(&failure.refusals, &crate::render::text::Plain));
+    }
+    for hint in &failure.hints {
+        tell(&labelled("hint:", "hint:", hint));
+    }
+}
+
+/// Whether JSON was asked for, told even from a command line that is otherwise wrong.
+fn wants_json(words: &[std::ffi::OsString]) -> bool {
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let flag = words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    flag || context::variable("OUTPUT").is_some_and(|value| value == "json")
+}

@@ -1,0 +1,357 @@
+//! Arguments: the one definition of the command line. Help, completions and answers files come from it.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Brings back a Kubernetes control plane whose certificates expired, offline.
+#[derive(Debug, Parser)]
+#[command(name = "rescue-kit", version, max_term_width = 100, infer_subcommands = false)]
+#[command(after_help = "Examples:
+  rescue-kit inspect                          what is broken, first cause first
+  rescue-kit plan --diff                      what would be done
+  rescue-kit run --operator 'J. Doe' --ticket CHG-1 --yes
+  rescue-kit --root /mnt/disk run --yes       a mounted disk or a copied tree
+  rescue-kit rollback                         back to exactly what was there
+  rescue-kit drill                            rehearse on made-up files")]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command; without one, on a terminal, the guided rescue.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The root of the node's files: another disk or a copy
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", env = "RESCUE_KIT_ROOT")]
+    pub root: PathBuf,
+    /// The layout: a built-in name or a TOML file; detected if not given
+    #[arg(long, global = true, value_name = "NAME|FILE", env = "RESCUE_KIT_PROFILE")]
+    pub profile: Option<String>,
+    /// The form of the data on stdout
+    #[arg(long, global = true, value_name = "FORM", default_value = "human", env = "RESCUE_KIT_OUTPUT")]
+    pub output: Output,
+    /// Do it without asking
+    #[arg(long, short = 'y', global = true, env = "RESCUE_KIT_YES", value_parser = FalseyValueParser::new())]
+    pub yes: bool,
+    /// Never ask; a question is a usage error
+    #[arg(long, global = true, env = "RESCUE_KIT_NO_INPUT", value_parser = FalseyValueParser::new())]
+    pub no_input: bool,
+    /// Plan and report, change nothing
+    #[arg(long, global = true, env = "RESCUE_KIT_CHECK", value_parser = FalseyValueParser::new())]
+    pub check: bool,
+    /// Show what differs, before and after
+    #[arg(long, global = true, env = "RESCUE_KIT_DIFF", value_parser = FalseyValueParser::new())]
+    pub diff: bool,
+    /// Say only what is asked for
+    #[arg(long, short, global = true, env = "RESCUE_KIT_QUIET", value_parser = FalseyValueParser::new())]
+    pub quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "RESCUE_KIT_COLOR")]
+    pub color: Color,
+    /// The true time, if the clock cannot be trusted
+    #[arg(long, global = true, value_name = "RFC3339", env = "RESCUE_KIT_NOW")]
+    pub now: Option<String>,
+    /// Who is doing this, for the audit
+    #[arg(long, global = true, value_name = "NAME", env = "RESCUE_KIT_OPERATOR")]
+    pub operator: Option<String>,
+    /// The ticket that allows it, for the audit
+    #[arg(long, global = true, value_name = "ID", env = "RESCUE_KIT_TICKET")]
+    pub ticket: Option<String>,
+    /// The reason, for the audit
+    #[arg(long, global = true, value_name = "TEXT", env = "RESCUE_KIT_REASON")]
+    pub reason: Option<String>,
+    /// The form of progress on stderr
+    #[arg(long, global = true, value_name = "FORM", env = "RESCUE_KIT_PROGRESS")]
+    pub progress: Option<ProgressForm>,
+    /// Where runs, backups and audits are kept; a relative path lies under the root
+    #[arg(long, global = true, value_name = "DIR", default_value = "var/lib/rescue-kit", env = "RESCUE_KIT_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// A TOML file with values for any of these flags
+    #[arg(long, global = true, value_name = "FILE", env = "RESCUE_KIT_ANSWERS")]
+    pub answers: Option<PathBuf>,
+}
+
+/// The form of the data on stdout.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// Text of 80 columns.
+    Human,
+    /// Exactly one JSON object.
+    Json,
+    /// Metrics for node_exporter's textfile collector (inspect only).
+    Prometheus,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Color {
+    /// Always.
+    Always,
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// The form of progress.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ProgressForm {
+    /// One JSON object a line on stderr.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what is broken, first cause first
+    Inspect {
+        /// What counts as due
+        #[arg(long, value_name = "DURATION", default_value = "30d", env = "RESCUE_KIT_RENEW_BEFORE")]
+        renew_before: String,
+    },
+    /// Show what would be done, in order, and why
+    Plan {
+        /// What is wanted.
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// Save the plan for `apply`
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Rescue: backup, issue, replace, verify, audit
+    Run {
+        /// What is wanted.
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+    /// Apply a saved plan, if nothing has changed since
+    Apply {
+        /// The plan
+        plan: PathBuf,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+    /// Finish a run that stopped half-way
+    Resume {
+        /// The run; by default the newest that changed something
+        run: Option<String>,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+    /// Put back exactly what was there before a run
+    Rollback {
+        /// The run; by default the newest that changed something
+        run: Option<String>,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+    /// List runs, or remove what only an undo needs
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Prove files, pairs, chains, names
+    Verify,
+    /// Make, list, check and restore backups
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Show, check and export the evidence
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Show, detect and check layouts
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Rehearse: make the files of an expired control plane and rescue them
+    Drill(Drill),
+}
+
+/// What is wanted of a plan.
+#[derive(Args, Clone, Debug)]
+pub struct PolicyArgs {
+    /// What counts as due
+    #[arg(long, value_name = "DURATION", default_value = "30d", env = "RESCUE_KIT_RENEW_BEFORE")]
+    pub renew_before: String,
+    /// Renew everything
+    #[arg(long, env = "RESCUE_KIT_ALL", value_parser = FalseyValueParser::new())]
+    pub all: bool,
+    /// Validity of new certificates [default: 365d]
+    #[arg(long, value_name = "DURATION", env = "RESCUE_KIT_VALIDITY")]
+    pub validity: Option<String>,
+    /// Make new keys or keep the old ones
+    #[arg(long, value_name = "CHOICE", default_value = "new", env = "RESCUE_KIT_KEY")]
+    pub key: KeyChoice,
+    /// Algorithm of new keys: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384, ed25519 [default: as before]
+    #[arg(long, value_name = "NAME", env = "RESCUE_KIT_KEY_ALGORITHM")]
+    pub key_algorithm: Option<String>,
+    /// Add a name to every serving certificate, or to one
+    #[arg(long, value_name = "[ID=]IP|DNS", value_delimiter = ',', env = "RESCUE_KIT_SAN")]
+    pub san: Vec<String>,
+    /// Only these certificates
+    #[arg(long, value_name = "ID", value_delimiter = ',', env = "RESCUE_KIT_ONLY")]
+    pub only: Vec<String>,
+    /// Not these certificates
+    #[arg(long, value_name = "ID", value_delimiter = ',', env = "RESCUE_KIT_SKIP")]
+    pub skip: Vec<String>,
+    /// Take names, usages, expiry and key of one certificate from a CSR profile template
+    #[arg(long, value_name = "ID=FILE", env = "RESCUE_KIT_TEMPLATE", value_delimiter = ',')]
+    pub template: Vec<String>,
+}
+
+/// New keys or old ones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum KeyChoice {
+    /// New ones.
+    New,
+    /// The old ones, where they can be read and fit.
+    Reuse,
+}
+
+/// How a run is kept and signed.
+#[derive(Args, Clone, Debug)]
+pub struct Keeping {
+    /// A directory that gets a second copy of the backup, without the CA keys
+    #[arg(long, value_name = "DIR", env = "RESCUE_KIT_BACKUP_TO")]
+    pub backup_to: Option<PathBuf>,
+    /// The Ed25519 key that signs the audit: OpenSSH or PKCS#8; without it a key is made and forgotten
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_SIGN_KEY")]
+    pub sign_key: Option<PathBuf>,
+}
+
+/// Commands on runs.
+#[derive(Debug, Subcommand)]
+pub enum Runs {
+    /// List all runs
+    List,
+    /// Remove undo data and backups of finished runs; journals and audits stay
+    Prune {
+        /// How many of the newest runs keep theirs
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        keep: usize,
+    },
+}
+
+/// Commands on backups.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Make a backup and read it back
+    Create {
+        /// Write it there, without the CA keys, instead of below the state directory
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+    /// List the backups of this node
+    List,
+    /// Check a backup against itself
+    Verify {
+        /// The archive
+        archive: PathBuf,
+    },
+    /// Put back what a backup holds, journaled like any run
+    Restore {
+        /// The archive
+        archive: PathBuf,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+}
+
+/// Commands on evidence.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Show what a run did
+    Show {
+        /// The run; by default the newest
+        run: Option<String>,
+    },
+    /// Check a tarball: checksums, signature, timeline
+    Verify {
+        /// The tarball
+        tarball: PathBuf,
+        /// The public key (PEM) that must have signed it
+        #[arg(long, value_name = "FILE")]
+        signer: Option<PathBuf>,
+    },
+    /// Write a run's report as HTML to stdout
+    Report {
+        /// The run; by default the newest
+        run: Option<String>,
+    },
+    /// Build a run's tarball again; without a new key it is the same to the byte
+    Pack {
+        /// The run; by default the newest
+        run: Option<String>,
+        /// The Ed25519 key that signs it
+        #[arg(long, value_name = "FILE", env = "RESCUE_KIT_SIGN_KEY")]
+        sign_key: Option<PathBuf>,
+    },
+    /// Export the ledger of all runs
+    Export {
+        /// The format
+        #[arg(long, value_name = "FORMAT", default_value = "csv")]
+        format: LedgerFormat,
+    },
+}
+
+/// Formats of the ledger.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LedgerFormat {
+    /// RFC 4180.
+    Csv,
+    /// An array of objects.
+    Json,
+    /// A table and its rows.
+    Sql,
+}
+
+/// Commands on profiles.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// List the built-in layouts
+    List,
+    /// Print a layout
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Say which layout is on the disk, and why
+    Detect,
+    /// Check a layout
+    Validate {
+        /// The TOML file
+        file: PathBuf,
+    },
+}
+
+/// The rehearsal.
+#[derive(Args, Debug)]
+pub struct Drill {
+    /// What is broken
+    #[arg(long, value_name = "NAME", default_value = "leaves-expired")]
+    pub scenario: String,
+    /// List the scenarios
+    #[arg(long)]
+    pub list: bool,
+    /// Where the files are made; it must not exist or be empty [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Keep the files
+    #[arg(long)]
+    pub keep: bool,
+    /// Algorithm of the keys
+    #[arg(long, value_name = "NAME", default_value = "ecdsa-p256")]
+    pub key_algorithm: String,
+}

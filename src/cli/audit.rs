@@ -1,0 +1,140 @@
+//! `audit`: show, check, export.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::audit;
+use crate::cli::args::{Audit, LedgerFormat};
+use crate::cli::context::Context;
+use crate::cli::{envelope, run};
+use crate::config;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::flow::rescue::RescueError;
+use crate::flow::site::Site;
+use crate::journal::{self, Body, Way};
+use crate::ledger;
+use crate::pki::name::printable;
+use crate::run::{AUDIT, Run, json as to_json};
+use crate::terminal::say;
+
+pub(super) fn audit(context: &Context, command: &Audit) -> Result<Exit, Failure> {
+    match command {
+        Audit::Show { run } => show(context, run.as_deref()),
+        Audit::Verify { tarball, signer } => verify(context, tarball, signer.as_deref()),
+        Audit::Report { run } => {
+            let site = context.site()?;
+            let run = open(&site, run.as_deref())?;
+            say(&audit::html(&run, &site.profile)?);
+            Ok(Exit::Done)
+        },
+        Audit::Pack { run, sign_key } => pack(context, run.as_deref(), sign_key.as_deref()),
+        Audit::Export { format } => export(context, *format),
+    }
+}
+
+fn show(context: &Context, name: Option<&str>) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let run = open(&site, name)?;
+    if context.json() {
+        let payload = json!({ "plan": run.plan, "timeline": run.records() });
+        say(&envelope::wrap("audit", context.binary(), None, false, payload));
+        return Ok(Exit::Done);
+    }
+    for record in run.records() {
+        say(&format!("{} {:>8} ms  {}\n", record.at, record.elapsed_ms, told(&run, &record.body)));
+    }
+    let tarball = run.dir.path().join(AUDIT);
+    say(&format!("audit  {}\n", tarball.display()));
+    Ok(Exit::Done)
+}
+
+/// One line for one record.
+fn told(run: &Run, body: &Body) -> String {
+    let place = |step: &str| {
+        let at = run.plan.commit(step).map(|commit| commit.at.to_string());
+        let id = run.plan.stage(step).map(|stage| stage.credential.clone());
+        printable(&at.or(id).unwrap_or_else(|| step.to_owned()))
+    };
+    let direction = |way: &Way| if *way == Way::Forward { "" } else { "back " };
+    match body {
+        Body::Begin(begin) => format!("begun by {}", printable(&begin.operator)),
+        Body::Backup { path, files, .. } => format!("backup of {files} files: {}", printable(path)),
+        Body::Resume { goal: Way::Forward } => "taken up again".to_owned(),
+        Body::Resume { goal: Way::Back } => "going back".to_owned(),
+        Body::Intent { step, way, .. } => format!("{step} {}intended: {}", direction(way), place(step)),
+        Body::Outcome { step, way, result: Ok(_) } => {
+            format!("{step} {}done: {}", direction(way), place(step))
+        },
+        Body::Outcome { step, way, result: Err(why) } => {
+            format!("{step} {}failed: {}", direction(way), printable(why))
+        },
+        Body::Staged { contents } => format!("{} new contents are ready", contents.len()),
+        Body::End(verdict) => format!("ended: {verdict:?}"),
+    }
+}
+
+fn verify(context: &Context, tarball: &Path, signer: Option<&Path>) -> Result<Exit, Failure> {
+    let bytes = config::bounded(tarball, 512 << 20)?;
+    let signer = signer.map(|path| config::bounded(path, 1 << 20)).transpose()?;
+    let verified = match audit::verify(&bytes, signer.as_deref()) {
+        Ok(verified) => verified,
+        Err(error) => {
+            let text = format!("{} is not intact: {error}", tarball.display());
+            return Err(Failure::new(Exit::Attention, text, "do not rely on this archive"));
+        },
+    };
+    let trusted = verified.expected != Some(false);
+    if context.json() {
+        let payload = json!({ "intact": true, "verified": verified });
+        say(&envelope::wrap("audit", context.binary(), None, false, payload));
+    } else {
+        say(&format!("intact: run {}, {} files\n", verified.run, verified.files));
+        say(&format!("signed by {}\n", verified.fingerprint));
+        match verified.expected {
+            Some(true) => say("that is the expected signer\n"),
+            Some(false) => say("that is NOT the expected signer\n"),
+            None => say("compare this fingerprint with the one that the operator wrote down\n"),
+        }
+    }
+    Ok(if trusted { Exit::Done } else { Exit::Attention })
+}
+
+fn pack(context: &Context, name: Option<&str>, sign_key: Option<&Path>) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let run = open(&site, name)?;
+    let key = sign_key.map(run::audit_key).transpose()?;
+    let written = audit::write(&run, &site.profile, key.as_ref())?;
+    let path = run.dir.path().join(AUDIT);
+    if context.json() {
+        let payload = json!({ "path": path, "sha256": written.sha256, "signer": written.fingerprint });
+        say(&envelope::wrap("audit", context.binary(), None, true, payload));
+    } else {
+        say(&format!("{}  {}\nsigner  {}\n", written.sha256, path.display(), written.fingerprint));
+    }
+    Ok(Exit::Done)
+}
+
+fn export(context: &Context, format: LedgerFormat) -> Result<Exit, Failure> {
+    let entries = context.site()?.ledger()?;
+    say(&match format {
+        LedgerFormat::Csv => ledger::csv(&entries),
+        LedgerFormat::Json => format!("{}\n", to_json(&entries)),
+        LedgerFormat::Sql => ledger::sql(&entries),
+    });
+    Ok(Exit::Done)
+}
+
+/// The run that was named, else the newest.
+fn open(site: &Site, name: Option<&str>) -> Result<Run, Failure> {
+    let names = site.run_names()?;
+    let name = match name {
+        Some(name) => names.iter().find(|known| *known == name),
+        None => names.iter().rev().find(|name| {
+            site.open_run(name).is_ok_and(|run| journal::begin(run.records()).is_some())
+        }),
+    };
+    let name = name.ok_or(RescueError::NoRun("show"))?;
+    Ok(site.open_run(name)?)
+}

@@ -1,0 +1,76 @@
+//! The envelope around every JSON output: schema first, then tool, host, time, clock, whether anything changed.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::inventory::Inventory;
+use crate::pki::digest::Digest;
+use crate::pki::utc::Utc;
+
+/// Wraps a payload of the command `name`. The payload is an object; its fields follow those of the envelope.
+pub(super) fn wrap(
+    name: &str,
+    binary: Option<Digest>,
+    inventory: Option<&Inventory>,
+    changed: bool,
+    payload: impl Serialize,
+) -> String {
+    let at = inventory.map_or_else(clock::system_now, |inventory| inventory.at);
+    let mut object = head(name, binary, at);
+    object.insert("host".to_owned(), json!(inventory.and_then(|i| i.node.name.as_ref()).map(|n| &n.value)));
+    object.insert("at".to_owned(), json!(at));
+    object.insert("clock".to_owned(), inventory.map_or(Value::Null, clock_of));
+    object.insert("changed".to_owned(), json!(changed));
+    if let Ok(Value::Object(fields)) = serde_json::to_value(payload) {
+        object.extend(fields);
+    }
+    line(&Value::Object(object))
+}
+
+/// The one object of a failed command.
+pub(super) fn failure(failure: &Failure) -> String {
+    let at = clock::system_now();
+    let mut object = head("error", None, at);
+    object.insert("at".to_owned(), json!(at));
+    // What stuck half-way is the one failure after which files differ.
+    object.insert("changed".to_owned(), json!(matches!(failure.exit, Exit::Stuck)));
+    object.insert(
+        "error".to_owned(),
+        json!({
+            "code": failure.exit.code(),
+            "text": failure.text,
+            "causes": failure.causes,
+            "hints": failure.hints,
+            "refusals": failure.refusals,
+        }),
+    );
+    line(&Value::Object(object))
+}
+
+fn head(name: &str, binary: Option<Digest>, _at: Utc) -> serde_json::Map<String, Value> {
+    let mut object = serde_json::Map::new();
+    object.insert("schema".to_owned(), json!(format!("rescue-kit/{name}/v1")));
+    let tool = json!({ "version": env!("CARGO_PKG_VERSION"), "sha256": binary });
+    object.insert("tool".to_owned(), tool);
+    object
+}
+
+fn clock_of(inventory: &Inventory) -> Value {
+    let verdict = match inventory.clock.judge(inventory.at) {
+        Ok(()) => "plausible".to_owned(),
+        Err(why) => why,
+    };
+    json!({
+        "system": inventory.clock.system,
+        "stated": inventory.clock.stated,
+        "witnesses": inventory.clock.witnesses,
+        "verdict": verdict,
+    })
+}
+
+fn line(value: &Value) -> String {
+    format!("{value}\n")
+}

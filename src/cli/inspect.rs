@@ -1,0 +1,45 @@
+//! `inspect`: what is broken, first cause first.
+
+use serde_json::json;
+
+use crate::cli::args::Output;
+use crate::cli::context::Context;
+use crate::cli::envelope;
+use crate::config;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::finding::Severity;
+use crate::listing;
+use crate::render::{prometheus, text};
+use crate::terminal::say;
+
+pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Failure> {
+    let renew_before = config::seconds(renew_before)?;
+    let site = context.site()?;
+    let seen = site.inspect(renew_before)?;
+    let rows = || listing::rows(&seen.inventory, renew_before);
+    let cause = seen.cause.as_deref();
+    say(&match context.global.output {
+        Output::Human => {
+            text::inspection(&seen.inventory, &rows(), &seen.findings, cause, &context.painter)
+        },
+        Output::Json => envelope::wrap(
+            "inspect",
+            context.binary(),
+            Some(&seen.inventory),
+            false,
+            json!({
+                "profile": seen.inventory.profile,
+                "scope": seen.inventory.scope,
+                "cause": seen.cause,
+                "certificates": rows(),
+                "key_pairs": seen.inventory.key_pairs,
+                "findings": seen.findings,
+            }),
+        ),
+        Output::Prometheus => prometheus::metrics(&seen.inventory, &seen.findings, renew_before),
+    });
+    // What is merely worth knowing needs nobody's attention.
+    let attention = seen.findings.iter().any(|finding| finding.severity != Severity::Info);
+    Ok(if attention { Exit::Attention } else { Exit::Done })
+}

@@ -1,0 +1,100 @@
+//! `profile`: which layouts there are, which one is here, whether a file is one.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::args::ProfileCommand;
+use crate::cli::context::Context;
+use crate::cli::envelope;
+use crate::config;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::flow::site::{self, ProfileChoice};
+use crate::profile::builtin;
+use crate::store::Disk;
+use crate::terminal::say;
+
+pub(super) fn profile(context: &Context, command: &ProfileCommand) -> Result<Exit, Failure> {
+    match command {
+        ProfileCommand::List => list(context),
+        ProfileCommand::Show { name } => show(name),
+        ProfileCommand::Detect => detect(context),
+        ProfileCommand::Validate { file } => validate(context, file),
+    }
+}
+
+fn list(context: &Context) -> Result<Exit, Failure> {
+    let mut rows = Vec::new();
+    for name in builtin::names() {
+        let profile = site::named(&ProfileChoice::Named(name.to_owned()))?;
+        rows.push(json!({ "name": name, "title": profile.title, "certificates": profile.credential.len() }));
+        if !context.json() {
+            say(&format!("{name:<24} {}\n", profile.title));
+        }
+    }
+    if context.json() {
+        let payload = json!({ "profiles": rows });
+        say(&envelope::wrap("profile", context.binary(), None, false, payload));
+    }
+    Ok(Exit::Done)
+}
+
+fn show(name: &str) -> Result<Exit, Failure> {
+    let text = builtin::text(name).ok_or_else(|| site::SiteError::UnknownProfile(name.to_owned()))?;
+    say(text);
+    Ok(Exit::Done)
+}
+
+fn detect(context: &Context) -> Result<Exit, Failure> {
+    let disk = Disk::open(&context.global.root)?;
+    let mut rows = Vec::new();
+    let mut detected = None;
+    for name in builtin::names() {
+        let profile = site::named(&ProfileChoice::Named(name.to_owned()))?;
+        let reasons = site::reasons(&disk, &profile)?;
+        let (fits, why) = match reasons {
+            Ok(reasons) => (true, reasons.join("; ")),
+            Err(why) => (false, why),
+        };
+        if fits && detected.is_none() {
+            detected = Some(name);
+        }
+        rows.push((name, fits, why));
+    }
+    if context.json() {
+        let layouts: Vec<_> =
+            rows.iter().map(|(name, fits, why)| json!({ "name": name, "fits": fits, "why": why })).collect();
+        let payload = json!({ "detected": detected, "layouts": layouts });
+        say(&envelope::wrap("profile", context.binary(), None, false, payload));
+    } else {
+        for (name, fits, why) in &rows {
+            let mark = if Some(*name) == detected { "*" } else { " " };
+            let fits = if *fits { "fits" } else { "does not fit" };
+            say(&format!("{mark} {name}: {fits}: {why}\n"));
+        }
+    }
+    match detected {
+        Some(_) => Ok(Exit::Done),
+        None => Err(site::SiteError::NoLayout(context.global.root.clone()).into()),
+    }
+}
+
+fn validate(context: &Context, file: &Path) -> Result<Exit, Failure> {
+    let text = String::from_utf8(config::bounded(file, 1 << 20)?)
+        .map_err(|_| Failure::new(Exit::Refused, format!("{} is not UTF-8", file.display()), ""))?;
+    let profile = site::named(&ProfileChoice::Text { path: file.to_path_buf(), text })
+        .map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.hints = vec!["compare with: rescue-kit profile show kubeadm".to_owned()];
+            failure
+        })?;
+    if context.json() {
+        let payload = json!({ "valid": true, "name": profile.name, "sha256": profile.digest() });
+        say(&envelope::wrap("profile", context.binary(), None, false, payload));
+    } else {
+        let count = profile.credential.len();
+        say(&format!("{}: valid, {count} certificates\n", profile.name));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,278 @@
+//! `run`, `apply`, `resume`, `rollback`, and the guided rescue.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::apply::Archive;
+use crate::cli::args::{Keeping, PolicyArgs};
+use crate::cli::context::Context;
+use crate::cli::{envelope, inspect, plan};
+use crate::config;
+use crate::diff;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::flow::rescue::{Done, Means, RescueError};
+use crate::flow::site::Site;
+use crate::inventory::Inventory;
+use crate::journal::Verdict;
+use crate::plan::Plan;
+use crate::render::text;
+use crate::run;
+use crate::sign::AuditKey;
+use crate::terminal::progress::Progress;
+use crate::terminal::prompt::{self, Answer};
+use crate::terminal::{say, tell};
+
+pub(super) fn run(
+    context: &Context,
+    policy: &PolicyArgs,
+    keeping: &Keeping,
+) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let policy = config::policy(policy, &site.profile)?;
+    if context.global.check {
+        let (inventory, plan) = site.plan(&policy)?;
+        plan::show(context, &inventory, &plan);
+        return Ok(Exit::Done);
+    }
+    let _lock = site.lock()?;
+    site.refuse_unfinished()?;
+    let (inventory, plan) = site.plan(&policy)?;
+    if plan.is_empty() {
+        return Ok(nothing(context, &inventory));
+    }
+    consent(context, &inventory, &plan)?;
+    carry_out(context, &site, &inventory, plan, keeping, &|_| None)
+}
+
+pub(super) fn apply(context: &Context, file: &Path, keeping: &Keeping) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let bytes = config::bounded(file, 64 << 20)?;
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| {
+        let text = format!("{} is no plan: {error}", file.display());
+        Failure::new(Exit::Refused, text, "make one: rescue-kit plan --out FILE")
+    })?;
+    let _lock = site.lock()?;
+    site.refuse_unfinished()?;
+    let inventory = site.adopt(&plan)?;
+    if plan.is_empty() {
+        return Ok(nothing(context, &inventory));
+    }
+    if context.global.check {
+        plan::show(context, &inventory, &plan);
+        return Ok(Exit::Done);
+    }
+    consent(context, &inventory, &plan)?;
+    carry_out(context, &site, &inventory, plan, keeping, &|_| None)
+}
+
+pub(super) fn resume(
+    context: &Context,
+    name: Option<&str>,
+    keeping: &Keeping,
+) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let _lock = site.lock()?;
+    let name = match name {
+        Some(name) => chosen(&site, name)?,
+        None => site.unfinished_run()?.ok_or(RescueError::NoRun("resume"))?,
+    };
+    ask(context, &format!("Finish the run {name}?"))?;
+    with_means(context, keeping, 0, |means| {
+        let done = site.resume(&name, means)?;
+        Ok(finish(context, &site, &done))
+    })
+}
+
+pub(super) fn rollback(
+    context: &Context,
+    name: Option<&str>,
+    keeping: &Keeping,
+) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let _lock = site.lock()?;
+    let name = match name {
+        Some(name) => chosen(&site, name)?,
+        None => site.newest_run()?.ok_or(RescueError::NoRun("roll back"))?,
+    };
+    ask(context, &format!("Put back everything as it was before the run {name}?"))?;
+    with_means(context, keeping, 0, |means| {
+        let done = site.roll_back(&name, means)?;
+        Ok(finish(context, &site, &done))
+    })
+}
+
+/// On a terminal, without a command: diagnosis, plan, consent, rescue.
+pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
+    inspect::inspect(context, "30d")?;
+    say("\n");
+    let policy = PolicyArgs {
+        renew_before: "30d".to_owned(),
+        all: false,
+        validity: None,
+        key: crate::cli::args::KeyChoice::New,
+        key_algorithm: None,
+        san: Vec::new(),
+        only: Vec::new(),
+        skip: Vec::new(),
+        template: Vec::new(),
+    };
+    run(context, &policy, &Keeping { backup_to: None, sign_key: None })
+}
+
+/// Applies a plan that the operator agreed to.
+pub(super) fn carry_out(
+    context: &Context,
+    site: &Site,
+    inventory: &Inventory,
+    plan: Plan,
+    keeping: &Keeping,
+    archive: Archive,
+) -> Result<Exit, Failure> {
+    let steps = plan.phases.stage.len() + plan.phases.commit.len();
+    with_means(context, keeping, steps, |means| {
+        let done = site.execute(inventory, plan, means, archive)?;
+        Ok(finish(context, site, &done))
+    })
+}
+
+/// Asks for consent to a plan: yes, no, or first an explanation.
+pub(super) fn consent(context: &Context, inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
+    if context.global.yes {
+        return Ok(());
+    }
+    if !context.can_ask() {
+        let text = "this changes files, and there is no terminal to ask on";
+        return Err(Failure::usage(text, "--yes to do it, --check to see what would be done"));
+    }
+    tell(&text::plan(plan, inventory, &context.painter));
+    loop {
+        match prompt::consent("Apply this plan?") {
+            Answer::Yes => return Ok(()),
+            Answer::No => return Err(declined()),
+            Answer::Explain => {
+                tell(&text::diff(&diff::planned(inventory, plan), &context.painter));
+            },
+        }
+    }
+}
+
+/// Whether nothing was changed because nothing was to be changed.
+pub(super) fn nothing(context: &Context, inventory: &Inventory) -> Exit {
+    if context.json() {
+        let payload = json!({
+            "run_id": null, "steps": [], "downtime_seconds": 0, "backup": null, "audit": null,
+            "verification": null, "diff": { "before": [], "after": [] }, "next": [],
+        });
+        say(&envelope::wrap("run", context.binary(), Some(inventory), false, payload));
+    } else if !context.global.quiet {
+        say("nothing to do\n");
+    }
+    Exit::Done
+}
+
+fn ask(context: &Context, question: &str) -> Result<(), Failure> {
+    if context.global.yes {
+        return Ok(());
+    }
+    if !context.can_ask() {
+        let text = "this changes files, and there is no terminal to ask on";
+        return Err(Failure::usage(text, "--yes to do it"));
+    }
+    if prompt::confirm(question) { Ok(()) } else { Err(declined()) }
+}
+
+fn declined() -> Failure {
+    Failure::new(Exit::Declined, "declined; nothing was changed", "")
+}
+
+/// A run that the operator named, which must exist.
+fn chosen(site: &Site, name: &str) -> Result<String, Failure> {
+    let known = site.run_names()?;
+    if run::is_name(name) && known.iter().any(|known| known == name) {
+        return Ok(name.to_owned());
+    }
+    Err(Failure::new(Exit::Refused, format!("there is no run `{name}`"), "rescue-kit runs list"))
+}
+
+fn with_means(
+    context: &Context,
+    keeping: &Keeping,
+    steps: usize,
+    act: impl FnOnce(&Means) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    let sign_key = keeping.sign_key.as_deref().map(audit_key).transpose()?;
+    context.catch_signals()?;
+    let progress = Progress::new(context.progress(), steps);
+    let exit = act(&Means {
+        circumstances: context.circumstances(),
+        backup_to: keeping.backup_to.as_deref(),
+        sign_key: sign_key.as_ref(),
+        stop: &|| context.signal(),
+        tell: &|event| progress.event(&event),
+        watch: context.watch,
+    });
+    progress.done();
+    exit
+}
+
+/// Reads the operator's signing key.
+pub(super) fn audit_key(path: &Path) -> Result<AuditKey, Failure> {
+    let text = zeroize::Zeroizing::new(config::bounded(path, 1 << 20)?);
+    AuditKey::load(&text).map_err(|error| {
+        let hint = "an unencrypted Ed25519 key: ssh-keygen -t ed25519 -N '' -f FILE";
+        Failure::new(Exit::Refused, format!("{} {error}", path.display()), hint)
+    })
+}
+
+/// Says what was done.
+fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
+    let scope = done.verification.scope;
+    let audit = done.path.join(run::AUDIT);
+    if context.json() {
+        let steps = done.plan.phases.commit.iter();
+        let payload = json!({
+            "run_id": done.run,
+            "outcome": done.verdict,
+            "steps": steps.map(|c| json!({ "id": c.id, "credential": c.credential, "at": c.at, "why": c.why })).collect::<Vec<_>>(),
+            "downtime_seconds": 0,
+            "elapsed_ms": done.elapsed_ms,
+            "backup": done.path.join(run::BACKUP),
+            "audit": { "path": audit, "sha256": done.audit.sha256, "signer": done.audit.fingerprint, "public_key": done.audit.public },
+            "verification": done.verification,
+            "diff": done.diff,
+            "next": done.plan.remaining,
+        });
+        let inventory = site.observe(false).ok();
+        say(&envelope::wrap("run", context.binary(), inventory.as_ref(), true, payload));
+        return Exit::Done;
+    }
+    let seconds = done.elapsed_ms / 1000;
+    let millis = done.elapsed_ms % 1000;
+    let head = match done.verdict {
+        Verdict::Done => format!(
+            "issued {} certificates, replaced {} places in {seconds}.{millis:03} s",
+            done.plan.phases.stage.len(),
+            done.plan.phases.commit.len()
+        ),
+        Verdict::RolledBack => format!("everything is as it was before the run {}", done.run),
+    };
+    let mut out = format!("{head}\n");
+    if !context.global.quiet {
+        out.push_str(&text::verification(&done.verification, &context.painter));
+        if context.global.diff {
+            out.push_str(&text::diff(&done.diff, &context.painter));
+        }
+        out.push_str(&format!("run     {}\n", done.run));
+        out.push_str(&format!("audit   {}\n", audit.display()));
+        out.push_str(&format!("sha256  {}\n", done.audit.sha256));
+        out.push_str(&format!("signer  {}\n", done.audit.fingerprint));
+        if done.verdict == Verdict::Done {
+            out.push_str(&format!("undo    rescue-kit rollback {}\n", done.run));
+            out.push_str(&text::remaining(&done.plan.remaining, scope, &context.painter));
+        }
+    }
+    say(&out);
+    Exit::Done
+}

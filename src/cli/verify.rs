@@ -1,0 +1,24 @@
+//! `verify`: what can be proved.
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::envelope;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::render::text;
+use crate::terminal::say;
+use crate::verification;
+
+pub(super) fn verify(context: &Context) -> Result<Exit, Failure> {
+    let site = context.site()?;
+    let inventory = site.observe(false)?;
+    let proved = verification::verify(&inventory);
+    if context.json() {
+        let payload = json!({ "passed": proved.passed(), "verification": proved });
+        say(&envelope::wrap("verify", context.binary(), Some(&inventory), false, payload));
+    } else {
+        say(&text::verification(&proved, &context.painter));
+    }
+    Ok(if proved.passed() { Exit::Done } else { Exit::Attention })
+}

@@ -1,0 +1,155 @@
+//! The top of all errors: what is said, in which order, with which exit code.
+
+use std::path::Path;
+
+use crate::audit::AuditError;
+use crate::finding::Finding;
+use crate::flow::rescue::RescueError;
+use crate::flow::site::SiteError;
+use crate::run::RunError;
+use crate::store::StoreError;
+use crate::exit::Exit;
+
+/// A failure as the operator sees it: a fragment, its causes, what to type next.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// What failed, lower-case, without full stop.
+    pub text: String,
+    /// Why, from the outermost cause to the innermost.
+    pub causes: Vec<String>,
+    /// What to type or do next.
+    pub hints: Vec<String>,
+    /// Every reason of a refusal.
+    pub refusals: Vec<Finding>,
+}
+
+impl Failure {
+    /// A failure without cause.
+    pub fn new(exit: Exit, text: impl Into<String>, hint: &str) -> Self {
+        let hints = if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] };
+        Self { exit, text: text.into(), causes: Vec::new(), hints, refusals: Vec::new() }
+    }
+
+    /// A wrong command line.
+    pub fn usage(text: impl Into<String>, hint: &str) -> Self {
+        Self::new(Exit::Usage, text, hint)
+    }
+
+    /// A file of this host that cannot be read.
+    pub fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        let mut failure = Self::new(Exit::Refused, format!("cannot read {}", path.display()), "check the path");
+        failure.causes.push(error.to_string());
+        failure
+    }
+
+    fn of(exit: Exit, error: &dyn std::error::Error, hint: &str) -> Self {
+        let mut failure = Self::new(exit, error.to_string(), hint);
+        let mut source = error.source();
+        while let Some(cause) = source {
+            failure.causes.push(cause.to_string());
+            source = cause.source();
+        }
+        failure
+    }
+}
+
+impl From<SiteError> for Failure {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::Store(error) => error.into(),
+            SiteError::NoLayout(_) => Self::of(
+                Exit::Refused,
+                &error,
+                "name the root of the node's disk: --root DIR, or a layout: --profile NAME|FILE",
+            ),
+            SiteError::Profile { .. } => Self::of(Exit::Refused, &error, "rescue-kit profile validate FILE"),
+            SiteError::UnknownProfile(_) => Self::of(Exit::Usage, &error, "rescue-kit profile list"),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = match &error {
+            StoreError::Locked { .. } => "wait until the other run has ended",
+            StoreError::Open { .. } => "check the path and your permissions; on a node's own disk run as root",
+            _ => "nothing was changed; check the disk and your permissions",
+        };
+        Self::of(Exit::Refused, &error, hint)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Store(error) => error.into(),
+            _ => Self::of(Exit::Refused, &error, "rescue-kit runs list"),
+        }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let hint = match &error {
+            AuditError::Invalid(_) | AuditError::Archive(_) => "do not rely on this archive",
+            _ => "rescue-kit runs list",
+        };
+        Self::of(Exit::Refused, &error, hint)
+    }
+}
+
+impl From<RescueError> for Failure {
+    fn from(error: RescueError) -> Self {
+        match error {
+            RescueError::Store(error) => error.into(),
+            RescueError::Run(error) => error.into(),
+            RescueError::Refused(refusals) => {
+                let mut failure = Self::new(Exit::Refused, "refused; nothing was changed", "");
+                failure.refusals = refusals;
+                failure
+            },
+            other => {
+                let (exit, hint) = ending(&other);
+                Self::of(exit, &other, &hint)
+            },
+        }
+    }
+}
+
+/// Exit code and next command of every way in which a rescue can fail.
+fn ending(error: &RescueError) -> (Exit, String) {
+    let text = str::to_owned;
+    match error {
+        RescueError::Audit { run, .. } => (Exit::Stuck, format!("rescue-kit audit pack {run}")),
+        RescueError::Backup(_) => (Exit::Refused, text("mend or move away what is named, then try again")),
+        RescueError::Bug(_) => (Exit::Bug, text("this is a bug; nothing was changed")),
+        RescueError::Crypto(_) => (Exit::Refused, text("nothing was changed; is /dev/urandom there?")),
+        RescueError::Failed { .. } | RescueError::Unproved { .. } => (
+            Exit::RolledBack,
+            text("everything is as it was; mend the cause, then run again"),
+        ),
+        RescueError::Foreign { .. } => (
+            Exit::Refused,
+            text("nothing was changed; put those files back, or restore the run's backup: rescue-kit backup list"),
+        ),
+        RescueError::Interrupted { run, signal } => (
+            Exit::Signal(*signal),
+            format!("rescue-kit resume {run}, or: rescue-kit rollback {run}"),
+        ),
+        RescueError::NoRun(_) => (Exit::Refused, text("rescue-kit runs list")),
+        RescueError::Stale(_) => (Exit::Refused, text("make a new plan: rescue-kit plan --out FILE")),
+        RescueError::Stuck { run, .. } => (
+            Exit::Stuck,
+            format!("rescue-kit resume {run}, or: rescue-kit rollback {run}"),
+        ),
+        RescueError::Unfinished(run) => (
+            Exit::Refused,
+            format!("rescue-kit resume {run}, or: rescue-kit rollback {run}"),
+        ),
+        RescueError::Refused(_) | RescueError::Run(_) | RescueError::Store(_) => {
+            (Exit::Refused, String::new())
+        },
+    }
+}

@@ -1,0 +1,379 @@
+//! Findings: what is worth saying about an inventory, the first cause first.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::defect::{self, Defect};
+use crate::inventory::{AuthorityState, CredentialState, Inventory, KeyPairState, Placement};
+use crate::pki::utc::Utc;
+use crate::place::Observed;
+use crate::profile::Profile;
+
+/// One thing that is worth saying.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    /// Stable across versions.
+    pub code: Code,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The id of a credential, authority or key pair, or a path.
+    pub subject: String,
+    /// One sentence.
+    pub text: String,
+    /// What to type or do next.
+    pub hint: String,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something does not work, or will not after a restart.
+    Critical,
+    /// Something will stop working or is less safe than it should be.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+/// The kind of a finding; its number is stable across versions.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Code {
+    /// The system's clock cannot be right.
+    #[serde(rename = "RK0001")]
+    Clock,
+    /// A CA's certificate has expired.
+    #[serde(rename = "RK0101")]
+    CaExpired,
+    /// A CA's certificate is about to expire.
+    #[serde(rename = "RK0102")]
+    CaExpiring,
+    /// A CA's certificate is missing, unreadable or not yet valid.
+    #[serde(rename = "RK0103")]
+    CaUnusable,
+    /// A CA's private key is not on the node.
+    #[serde(rename = "RK0104")]
+    CaKeyMissing,
+    /// A CA's private key cannot be used: encrypted, damaged or another CA's.
+    #[serde(rename = "RK0105")]
+    CaKeyUnusable,
+    /// A certificate has expired.
+    #[serde(rename = "RK0201")]
+    Expired,
+    /// A certificate is about to expire.
+    #[serde(rename = "RK0202")]
+    Expiring,
+    /// A certificate's time has not come.
+    #[serde(rename = "RK0203")]
+    NotYetValid,
+    /// A certificate or its key is missing.
+    #[serde(rename = "RK0204")]
+    Missing,
+    /// A certificate or its key cannot be read.
+    #[serde(rename = "RK0205")]
+    Unreadable,
+    /// Certificate and key, or certificate and CA, do not belong together.
+    #[serde(rename = "RK0206")]
+    Mismatch,
+    /// A certificate lacks names.
+    #[serde(rename = "RK0207")]
+    NamesMissing,
+    /// A kubeconfig trusts another CA.
+    #[serde(rename = "RK0208")]
+    TrustMismatch,
+    /// A certificate ends after its CA.
+    #[serde(rename = "RK0209")]
+    OutlivesIssuer,
+    /// A regular file stands where a link must be.
+    #[serde(rename = "RK0210")]
+    LinkIsFile,
+    /// A private key or a kubeconfig can be read by others.
+    #[serde(rename = "RK0301")]
+    Exposed,
+    /// A file's mode is looser than the layout's.
+    #[serde(rename = "RK0302")]
+    LooseMode,
+    /// A file belongs to somebody else.
+    #[serde(rename = "RK0303")]
+    ForeignOwner,
+    /// A place cannot be written, or there is too little space.
+    #[serde(rename = "RK0304")]
+    Unwritable,
+    /// A key pair's halves do not fit or cannot be read.
+    #[serde(rename = "RK0401")]
+    KeyPair,
+    /// A certificate outside of the profile has expired or is about to.
+    #[serde(rename = "RK0501")]
+    FoundExpired,
+    /// A file outside of the profile looks like a certificate and cannot be read.
+    #[serde(rename = "RK0502")]
+    FoundUnreadable,
+}
+
+impl Code {
+    /// As reports print it: `RK0201`.
+    pub fn id(self) -> String {
+        // A unit variant with a rename serialises to a plain string.
+        let json = serde_json::to_string(&self).unwrap_or_default();
+        json.trim_matches('"').to_owned()
+    }
+}
+
+/// All findings: by severity, then by the order in which a node needs the things, then by subject.
+pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> Vec<Finding> {
+    let mut all = Vec::new();
+    if let Err(why) = inventory.clock.judge(inventory.at) {
+        let hint = "set the clock, or state the true time: --now RFC3339";
+        all.push(finding(Code::Clock, Severity::Critical, "clock", why, hint));
+    }
+    for authority in &inventory.authorities {
+        all.extend(authority_findings(authority, inventory, profile, renew_before));
+    }
+    for credential in &inventory.credentials {
+        all.extend(credential_findings(credential, inventory, profile, renew_before));
+    }
+    all.extend(inventory.key_pairs.iter().filter_map(key_pair_finding));
+    all.extend(file_findings(inventory, profile));
+    all.extend(found_findings(inventory, renew_before));
+    let rank = |f: &Finding| (f.severity, class(f.code), profile.rank(&f.subject));
+    all.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    all
+}
+
+/// The first cause in one sentence; `None` if nothing is critical.
+pub fn cause(findings: &[Finding], inventory: &Inventory, profile: &Profile) -> Option<String> {
+    let first = findings.first().filter(|f| f.severity == Severity::Critical)?;
+    let subjects = |f: &&Finding| f.severity == Severity::Critical && f.subject != first.subject;
+    let mut others: Vec<&str> = findings.iter().filter(subjects).map(|f| &*f.subject).collect();
+    others.sort_unstable();
+    others.dedup();
+    let breaks = breaks(&first.subject, inventory, profile);
+    let mut sentence = match breaks {
+        "" => first.text.clone(),
+        breaks => format!("{}: {breaks}", first.text),
+    };
+    match others.len() {
+        0 => {},
+        1 => sentence.push_str("; 1 other is broken too"),
+        n => sentence.push_str(&format!("; {n} others are broken too")),
+    }
+    Some(sentence)
+}
+
+/// The clock explains everything else, a CA its leaves, a certificate its files.
+fn class(code: Code) -> u8 {
+    match code {
+        Code::Clock => 0,
+        Code::CaExpired | Code::CaExpiring | Code::CaUnusable => 1,
+        Code::FoundExpired | Code::FoundUnreadable => 3,
+        _ => 2,
+    }
+}
+
+fn breaks<'a>(subject: &str, inventory: &Inventory, profile: &'a Profile) -> &'a str {
+    let authority = profile.authority.get(subject).map(|a| a.breaks.as_str());
+    let credential = profile.credential.get(subject).map(|c| c.breaks.as_str());
+    // An authority without key breaks nothing by itself.
+    let usable = inventory.authority(subject).is_none_or(|a| a.cert().is_some());
+    if usable { authority.or(credential).unwrap_or_default() } else { "" }
+}
+
+fn finding(
+    code: Code,
+    severity: Severity,
+    subject: &str,
+    text: impl Into<String>,
+    hint: impl Into<String>,
+) -> Finding {
+    Finding { code, severity, subject: subject.to_owned(), text: text.into(), hint: hint.into() }
+}
+
+fn authority_findings(
+    authority: &AuthorityState,
+    inventory: &Inventory,
+    profile: &Profile,
+    renew_before: i64,
+) -> Vec<Finding> {
+    let defects = defect::of_authority(authority, inventory.at, renew_before);
+    let leaf_due = inventory.credentials.iter().any(|credential| {
+        credential.signer == authority.id
+            && defect::of_credential(credential, inventory, renew_before).iter().any(Defect::is_due)
+    });
+    let about = |code, severity, defect: &Defect, path: &PathBuf, hint: String| {
+        let text = format!(
+            "CA {} ({}) {}",
+            authority.id,
+            path.display(),
+            defect.text(inventory.at)
+        );
+        finding(code, severity, &authority.id, text, hint)
+    };
+    let narrow = narrowing(&authority.id, profile);
+    let blocked = if leaf_due { Severity::Critical } else { Severity::Warning };
+    let (cert, key) = (&authority.cert_path, &authority.key_path);
+    let judge = |defect: &Defect| match defect {
+        Defect::Expired(_) => about(Code::CaExpired, Severity::Critical, defect, cert, narrow.clone()),
+        Defect::Expiring(_) => {
+            let hint = "plan the renewal of this CA before it ends";
+            about(Code::CaExpiring, Severity::Warning, defect, cert, hint.to_owned())
+        },
+        Defect::KeyMissing => {
+            let hint = format!("put the key beside it for the rescue, or leave its leaves out: {narrow}");
+            about(Code::CaKeyMissing, blocked, defect, key, hint)
+        },
+        Defect::KeyMismatch | Defect::KeyUnreadable(_) => {
+            about(Code::CaKeyUnusable, blocked, defect, key, narrow.clone())
+        },
+        _ => about(Code::CaUnusable, Severity::Critical, defect, cert, narrow.clone()),
+    };
+    defects.iter().map(judge).collect()
+}
+
+/// The flag that leaves out everything an authority would have to sign.
+fn narrowing(authority: &str, profile: &Profile) -> String {
+    let ids = profile.credential.iter().filter(|(_, c)| c.signer == authority);
+    let ids: Vec<&str> = ids.map(|(id, _)| id.as_str()).collect();
+    format!("--skip {}", ids.join(","))
+}
+
+fn credential_findings(
+    credential: &CredentialState,
+    inventory: &Inventory,
+    profile: &Profile,
+    renew_before: i64,
+) -> Vec<Finding> {
+    let hint = "rescue-kit plan";
+    let defects = defect::of_credential(credential, inventory, renew_before);
+    let judge = |defect: &Defect| {
+        let (code, severity) = weight(defect);
+        let path = credential.path().display();
+        let text = format!("{} ({path}) {}", credential.id, defect.text(inventory.at));
+        let hint = match defect {
+            Defect::OutlivesIssuer(_) => "renew the CA before it ends",
+            _ => hint,
+        };
+        finding(code, severity, &credential.id, text, hint)
+    };
+    let mut all: Vec<Finding> = defects.iter().map(judge).collect();
+    // A kubeconfig that names another credential's files is as broken as that one; saying it once is enough.
+    if matches!(credential.placement, Placement::Delegated { .. }) {
+        all.retain(|f| profile.credential.contains_key(&f.subject));
+    }
+    all
+}
+
+fn weight(defect: &Defect) -> (Code, Severity) {
+    match defect {
+        Defect::Expired(_) => (Code::Expired, Severity::Critical),
+        Defect::Expiring(_) => (Code::Expiring, Severity::Warning),
+        Defect::KeyMissing | Defect::Missing => (Code::Missing, Severity::Critical),
+        Defect::KeyMismatch | Defect::WrongIssuer => (Code::Mismatch, Severity::Critical),
+        Defect::KeyUnreadable(_) | Defect::Unreadable(_) => (Code::Unreadable, Severity::Critical),
+        Defect::LinkIsFile => (Code::LinkIsFile, Severity::Warning),
+        Defect::NamesMissing(_) => (Code::NamesMissing, Severity::Warning),
+        Defect::NotYetValid(_) => (Code::NotYetValid, Severity::Critical),
+        Defect::OutlivesIssuer(_) => (Code::OutlivesIssuer, Severity::Info),
+        Defect::TrustMismatch => (Code::TrustMismatch, Severity::Critical),
+    }
+}
+
+fn key_pair_finding(pair: &KeyPairState) -> Option<Finding> {
+    let why = match (&pair.public, &pair.private, pair.pairs()) {
+        (Observed::Absent, Observed::Absent, _) => "is missing".to_owned(),
+        (Observed::Absent, _, _) => format!("lacks {}", pair.public_path.display()),
+        (_, Observed::Absent, _) => format!("lacks {}", pair.private_path.display()),
+        (Observed::Unknown(why), _, _) => format!("has a public key that {why}"),
+        (_, Observed::Unknown(why), _) => format!("has a private key that {why}"),
+        (_, _, Some(false)) => "has halves that do not belong together".to_owned(),
+        _ => return None,
+    };
+    let text = format!("key pair {} ({}) {why}", pair.id, pair.private_path.display());
+    let hint = "restore it from a backup; a new one would make every service-account token invalid";
+    Some(finding(Code::KeyPair, Severity::Critical, &pair.id, text, hint))
+}
+
+/// Modes and owners of the files that the profile owns.
+fn file_findings(inventory: &Inventory, profile: &Profile) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for authority in &inventory.authorities {
+        all.extend(mode_finding(&authority.id, &authority.cert_path, 0o644, false, inventory));
+        all.extend(mode_finding(&authority.id, &authority.key_path, 0o600, true, inventory));
+    }
+    for credential in &inventory.credentials {
+        let modes = profile.credential.get(&credential.id).map(|c| c.create.mode.as_slice());
+        let modes = modes.unwrap_or_default();
+        let first = modes.first().copied().unwrap_or(0o600);
+        let id = &credential.id;
+        match &credential.placement {
+            Placement::Pair { cert, key } => {
+                let second = modes.get(1).copied().unwrap_or(0o600);
+                all.extend(mode_finding(id, cert, first, false, inventory));
+                all.extend(mode_finding(id, key, second, true, inventory));
+            },
+            Placement::Pem { path, .. } => {
+                all.extend(mode_finding(id, path, first, true, inventory));
+            },
+            _ => all.extend(mode_finding(id, credential.path(), first, true, inventory)),
+        }
+    }
+    for pair in &inventory.key_pairs {
+        all.extend(mode_finding(&pair.id, &pair.private_path, 0o600, true, inventory));
+    }
+    all
+}
+
+fn mode_finding(
+    subject: &str,
+    path: &PathBuf,
+    expected: u32,
+    secret: bool,
+    inventory: &Inventory,
+) -> Vec<Finding> {
+    let Some(version) = inventory.version(path) else { return Vec::new() };
+    let (mode, at) = (version.meta.mode, path.display());
+    let mut all = Vec::new();
+    if secret && mode & 0o077 != 0 {
+        let text = format!("{at} holds a private key and others may use it (mode {mode:04o})");
+        let hint = format!("chmod {expected:04o} {at}");
+        all.push(finding(Code::Exposed, Severity::Warning, subject, text, hint));
+    } else if mode & !expected & 0o777 != 0 {
+        let text = format!("{at} has mode {mode:04o}, looser than {expected:04o}");
+        let hint = format!("chmod {expected:04o} {at}");
+        all.push(finding(Code::LooseMode, Severity::Info, subject, text, hint));
+    }
+    let owner = (version.meta.uid, version.meta.gid);
+    if let Some(expected) = inventory.owner.filter(|expected| *expected != owner) {
+        let text = format!("{at} belongs to {}:{}", owner.0, owner.1);
+        let hint = format!("chown {}:{} {at}", expected.0, expected.1);
+        all.push(finding(Code::ForeignOwner, Severity::Info, subject, text, hint));
+    }
+    all
+}
+
+/// Only copies that the rescue does not mend are worth a word here.
+fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
+    let judge = |found: &crate::inventory::Found| {
+        let (subject, at) = (found.path.display().to_string(), found.path.display());
+        match &found.chain {
+            Observed::Unknown(why) => {
+                let (code, hint) = (Code::FoundUnreadable, "look at the file");
+                vec![finding(code, Severity::Info, &subject, format!("{at} {why}"), hint)]
+            },
+            Observed::Present(chain) => chain
+                .iter()
+                .filter_map(|cert| defect::validity(cert, inventory.at, renew_before))
+                .take(1)
+                .map(|d| found_expired(&subject, &d, inventory.at))
+                .collect(),
+            Observed::Absent => Vec::new(),
+        }
+    };
+    inventory.found.iter().flat_map(judge).collect()
+}
+
+fn found_expired(subject: &str, defect: &Defect, now: Utc) -> Finding {
+    let text = format!("{subject} {}; the rescue does not touch it", defect.text(now));
+    let hint = "replace it with a copy of the renewed file once the rescue is done";
+    finding(Code::FoundExpired, Severity::Warning, subject, text, hint)
+}

@@ -1,0 +1,7 @@
+//! Flows: a use case each, made of phases. They know no command line and print nothing.
+
+pub mod ledger;
+pub mod rescue;
+pub mod restore;
+pub mod runs;
+pub mod site;

@@ -1,0 +1,139 @@
+//! Restoring a backup: a plan like any other, so that it is journaled and can be undone.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::backup::{self, AuthorityKeys, Backup};
+use crate::flow::rescue::RescueError;
+use crate::flow::site::Site;
+use crate::inventory::Inventory;
+use crate::pki::digest::Digest;
+use crate::place::{Observed, Place, Version};
+use crate::plan::step::{Commit, MetaPlan, Phases, Slot, Source};
+use crate::plan::{FORMAT, Plan, Purpose};
+use crate::run;
+use crate::store::{RunDir, StoreError};
+
+/// A backup on disk.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Kept {
+    /// Its path on this host.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+impl Site {
+    /// Makes a backup on its own: below the state directory, or, without CA keys, in a directory of this host.
+    pub fn make_backup(&self, to: Option<&Path>) -> Result<(Kept, Backup), RescueError> {
+        let inventory = self.observe(false)?;
+        let keys = if to.is_some() { AuthorityKeys::LeftOut } else { AuthorityKeys::Kept };
+        let backup = Backup::collect(&self.disk, &self.profile, &inventory, keys)
+            .map_err(RescueError::Backup)?;
+        let packed = backup.pack().map_err(RescueError::Backup)?;
+        let dir = match to {
+            Some(directory) => RunDir::on_host(directory)?,
+            None => self.disk.run_dir(&self.backups_dir(), true)?,
+        };
+        let name = format!("backup-{}.tar.gz", run::name(inventory.at)?);
+        dir.write(&name, &packed)?;
+        let read = dir.read(&name)?.unwrap_or_default();
+        let again = Backup::unpack(&read).map_err(RescueError::Backup)?;
+        again.compare(&self.disk).map_err(RescueError::Backup)?;
+        let path = dir.path().join(name).display().to_string();
+        Ok((Kept { path, size: packed.len() as u64, sha256: Digest::of(&packed) }, backup))
+    }
+
+    /// Every backup of this site: its own ones and those of its runs, oldest first.
+    pub fn backups(&self) -> Result<Vec<Kept>, RescueError> {
+        let mut all = Vec::new();
+        for name in self.disk.list(&self.backups_dir())?.into_iter().map(|(name, _)| name) {
+            let dir = self.disk.run_dir(&self.backups_dir(), false)?;
+            all.extend(kept(&dir, &name.to_string_lossy())?);
+        }
+        for name in self.run_names()? {
+            let dir = self.disk.run_dir(&self.run_path(&name), false)?;
+            all.extend(kept(&dir, run::BACKUP)?);
+        }
+        Ok(all)
+    }
+
+    /// Reads the archive at a path of this host.
+    pub fn read_backup(&self, path: &str) -> Result<Zeroizing<Vec<u8>>, RescueError> {
+        let path = Path::new(path);
+        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let missing = || StoreError::BadPath { path: path.to_path_buf() };
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
+        let dir = RunDir::on_host(directory)?;
+        dir.read(name)?.ok_or_else(|| RescueError::Stale(format!("{} does not exist", path.display())))
+    }
+
+    /// Plans the restore of a backup: every place that differs in content or metadata.
+    pub fn plan_restore(
+        &self,
+        backup: &Backup,
+        path: &str,
+    ) -> Result<(Inventory, Plan), RescueError> {
+        let inventory = self.observe(false)?;
+        if backup.manifest.node.id != inventory.node.id {
+            let name = backup.manifest.node.name.as_ref().map_or("another node", |n| &n.value);
+            let why = format!("the backup is that of {name}, not of this node");
+            return Err(RescueError::Stale(why));
+        }
+        let mut commit = Vec::new();
+        for (place, version) in &backup.manifest.entries {
+            let seen = self.disk.read(place)?.map(|(version, _)| version);
+            if seen.present().is_some_and(|seen| same(seen, version)) {
+                continue;
+            }
+            commit.push(step(commit.len(), place, version, seen));
+        }
+        let plan = Plan {
+            format: FORMAT,
+            purpose: Purpose::Restore(path.to_owned()),
+            profile: self.profile.name.clone(),
+            node: inventory.node.clone(),
+            inventory: inventory.digest(self.profile.digest()),
+            at: inventory.at,
+            phases: Phases { commit, ..Phases::default() },
+            remaining: Vec::new(),
+        };
+        Ok((inventory, plan))
+    }
+
+    fn backups_dir(&self) -> std::path::PathBuf {
+        self.look.state_dir.join("backups")
+    }
+}
+
+fn step(index: usize, place: &Place, version: &Version, expect: Observed<Version>) -> Commit {
+    let part = match &version.link {
+        Some(target) => (Slot::Entry, Source::Link(target.clone())),
+        None => (Slot::Whole, Source::Archive(backup::entry_name(place))),
+    };
+    Commit {
+        id: format!("c{:02}", index + 1),
+        credential: place.to_string(),
+        at: place.clone(),
+        expect,
+        parts: vec![part],
+        meta: MetaPlan::Restore(version.meta.clone()),
+        why: "as in the backup".to_owned(),
+    }
+}
+
+/// Content, mode, owner, label and time of change; the access time does not count.
+fn same(a: &Version, b: &Version) -> bool {
+    let (x, y) = (&a.meta, &b.meta);
+    a.same_content(b)
+        && (x.mode, x.uid, x.gid, &x.label, x.mtime) == (y.mode, y.uid, y.gid, &y.label, y.mtime)
+}
+
+fn kept(dir: &RunDir, name: &str) -> Result<Option<Kept>, RescueError> {
+    let Some(bytes) = dir.read(name)? else { return Ok(None) };
+    let path = dir.path().join(name).display().to_string();
+    Ok(Some(Kept { path, size: bytes.len() as u64, sha256: Digest::of(&bytes) }))
+}

@@ -1,0 +1,450 @@
+//! Journal: what was intended, done, failed, undone.
+//!
+//! One JSON object a line, each naming the digest of the line before. An intent is on disk before the act, an outcome
+//! after it. Run, resume and rollback are the same loop over [`next`], which is a pure function.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pki::digest::Digest;
+use crate::pki::key::KeyAlgorithm;
+use crate::pki::utc::Utc;
+use crate::place::{FileTime, Observed, Version};
+use crate::plan::Plan;
+use crate::plan::step::StepId;
+
+/// The version of the journal format that this build writes and reads.
+pub const FORMAT: u16 = 1;
+
+/// One line of a journal.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Record {
+    /// The format's version; [`FORMAT`].
+    pub format: u16,
+    /// The number of the line, from 0.
+    pub seq: u64,
+    /// The digest of the line before, without its line end; of nothing for the first.
+    pub prev: Digest,
+    /// When, by the clock that the run was judged by.
+    pub at: Utc,
+    /// Milliseconds since the process began, by a clock that nobody sets.
+    pub elapsed_ms: u64,
+    /// What.
+    pub body: Body,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// A run begins.
+    Begin(Box<Begin>),
+    /// A backup was written, read back and compared.
+    Backup {
+        /// The archive's name in the run directory, or its path elsewhere.
+        path: String,
+        /// The archive's digest.
+        sha256: Digest,
+        /// How many files it holds.
+        files: usize,
+    },
+    /// A process takes up the run again.
+    Resume {
+        /// Where it goes.
+        goal: Way,
+    },
+    /// A step is about to be done or undone.
+    Intent {
+        /// The step.
+        step: StepId,
+        /// Done or undone.
+        way: Way,
+        /// What is in its place now; for a stage step nothing.
+        before: Observed<Version>,
+        /// The name that the new content has before it is complete.
+        temp: String,
+    },
+    /// A step was done or undone, or was not.
+    Outcome {
+        /// The step.
+        step: StepId,
+        /// Done or undone.
+        way: Way,
+        /// What is there now, or why it failed.
+        result: Result<Evidence, String>,
+    },
+    /// Everything is issued and checked; the new content of each commit step has this digest, absent if it has none.
+    Staged {
+        /// By step.
+        contents: BTreeMap<StepId, Option<Digest>>,
+    },
+    /// The run is over, for now: a rollback may follow a success.
+    End(Verdict),
+}
+
+/// Who began a run, and under which circumstances.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Begin {
+    /// The run's name: UTC and a random part.
+    pub run: String,
+    /// The digest of the plan's bytes.
+    pub plan: Digest,
+    /// The tool's version.
+    pub version: String,
+    /// The digest of the running binary, if it could be read.
+    pub binary: Option<Digest>,
+    /// Who, as they said or as the system knows them.
+    pub operator: String,
+    /// The ticket, if one was named.
+    pub ticket: Option<String>,
+    /// The reason, if one was given.
+    pub reason: Option<String>,
+    /// The command line, without values that could be secret.
+    pub command: Vec<String>,
+    /// Access and change times of the directories that the run changes, by path: what an exact undo puts back last.
+    pub directories: BTreeMap<String, (FileTime, FileTime)>,
+    /// Directories that the run makes, outermost first.
+    pub made: Vec<String>,
+}
+
+/// In which direction.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Undo.
+    Back,
+    /// Do.
+    Forward,
+}
+
+/// What a step left behind.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// A certificate.
+    Issued(Box<Issued>),
+    /// What is in the place now.
+    Placed(Observed<Version>),
+}
+
+/// The facts of an issued certificate. Nothing of its private key.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Issued {
+    /// The credential's id.
+    pub credential: String,
+    /// The subject, for people.
+    pub subject: String,
+    /// The issuer, for people.
+    pub issuer: String,
+    /// The serial number, hexadecimal.
+    pub serial: String,
+    /// First second of validity.
+    pub not_before: Utc,
+    /// Last second of validity.
+    pub not_after: Utc,
+    /// The key's algorithm.
+    pub key: KeyAlgorithm,
+    /// The digest of the public key's bits.
+    pub public: Digest,
+    /// The digest of the certificate.
+    pub sha256: Digest,
+    /// Whether a certificate was there before.
+    pub replaces: Option<Digest>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every step is done.
+    Done,
+    /// Every step is undone.
+    RolledBack,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Move {
+    /// The place of this step holds what neither we nor the plan put there: a person must look.
+    Blocked(StepId),
+    /// Do or undo this commit step.
+    Commit(StepId, Way),
+    /// Nothing is left to do.
+    Finish(Verdict),
+    /// The step was interrupted, and what is there says that it did (`true`) or did not (`false`) happen.
+    Settle(StepId, Way, bool),
+    /// Issue everything.
+    Stage,
+}
+
+/// What a place holds, as far as a step is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// Nothing.
+    Absent,
+    /// Something with this digest.
+    Digest(Digest),
+    /// It cannot be seen.
+    Unknown,
+}
+
+impl Content {
+    /// The content of what was seen.
+    pub fn of(seen: &Observed<Version>) -> Self {
+        match seen {
+            Observed::Absent => Self::Absent,
+            Observed::Present(version) => Self::Digest(version.sha256),
+            Observed::Unknown(_) => Self::Unknown,
+        }
+    }
+}
+
+/// The commit step that was begun and not ended, whose place must be looked at before [`next`].
+pub fn pending(log: &[Record]) -> Option<(&StepId, Way)> {
+    let mut pending = None;
+    for record in log {
+        match &record.body {
+            Body::Intent { step, way, .. } if !is_stage(step) => pending = Some((step, *way)),
+            Body::Outcome { step, .. } if !is_stage(step) => pending = None,
+            _ => {},
+        }
+    }
+    pending
+}
+
+/// Decides the next move. `seen` is what the place of the [`pending`] step holds now, if one is pending.
+pub fn next(plan: &Plan, log: &[Record], seen: Option<Content>, goal: Way) -> Move {
+    if let Some((step, way)) = pending(log) {
+        let (Some(before), Some(after)) = (content_before(log, step), content_after(log, step)) else {
+            return Move::Blocked(step.clone());
+        };
+        let (from, to) = if way == Way::Forward { (before, after) } else { (after, before) };
+        return match seen {
+            Some(content) if content == to => Move::Settle(step.clone(), way, true),
+            Some(content) if content == from => Move::Settle(step.clone(), way, false),
+            _ => Move::Blocked(step.clone()),
+        };
+    }
+    let commits = &plan.phases.commit;
+    match goal {
+        Way::Forward if staged(log).is_none() && !commits.is_empty() => Move::Stage,
+        Way::Forward => commits
+            .iter()
+            .find(|commit| !is_placed(log, &commit.id))
+            .map_or(Move::Finish(Verdict::Done), |c| Move::Commit(c.id.clone(), Way::Forward)),
+        Way::Back => commits
+            .iter()
+            .rev()
+            .find(|commit| is_placed(log, &commit.id))
+            .map_or(Move::Finish(Verdict::RolledBack), |c| Move::Commit(c.id.clone(), Way::Back)),
+    }
+}
+
+/// Whether a commit step is done and not undone.
+pub fn is_placed(log: &[Record], id: &str) -> bool {
+    let mut placed = false;
+    for record in log {
+        if let Body::Outcome { step, way, result: Ok(_) } = &record.body
+            && step == id
+        {
+            placed = *way == Way::Forward;
+        }
+    }
+    placed
+}
+
+/// The digests of what the commit steps put in place, once everything is staged.
+pub fn staged(log: &[Record]) -> Option<&BTreeMap<StepId, Option<Digest>>> {
+    log.iter().rev().find_map(|record| match &record.body {
+        Body::Staged { contents } => Some(contents),
+        _ => None,
+    })
+}
+
+/// What was in a step's place before the run first touched it.
+pub fn before<'a>(log: &'a [Record], id: &str) -> Option<&'a Observed<Version>> {
+    log.iter().find_map(|record| match &record.body {
+        Body::Intent { step, way: Way::Forward, before, .. } if step == id => Some(before),
+        _ => None,
+    })
+}
+
+/// Who began the run.
+pub fn begin(log: &[Record]) -> Option<&Begin> {
+    log.iter().find_map(|record| match &record.body {
+        Body::Begin(begin) => Some(&**begin),
+        _ => None,
+    })
+}
+
+/// How the run ended, if nothing came after its end.
+pub fn verdict(log: &[Record]) -> Option<Verdict> {
+    match log.last()?.body {
+        Body::End(verdict) => Some(verdict),
+        _ => None,
+    }
+}
+
+/// The last failure that the journal tells of.
+pub fn failure(log: &[Record]) -> Option<(&StepId, &str)> {
+    log.iter().rev().find_map(|record| match &record.body {
+        Body::Outcome { step, result: Err(why), .. } => Some((step, why.as_str())),
+        _ => None,
+    })
+}
+
+/// What the run issued, in order.
+pub fn issued(log: &[Record]) -> impl Iterator<Item = &Issued> {
+    log.iter().filter_map(|record| match &record.body {
+        Body::Outcome { result: Ok(Evidence::Issued(issued)), .. } => Some(&**issued),
+        _ => None,
+    })
+}
+
+/// Reads the lines of a journal and checks that each names the one before.
+///
+/// # Errors
+///
+/// A sentence fragment that names the first line that is damaged.
+pub fn read(lines: &[String]) -> Result<Vec<Record>, String> {
+    let mut records: Vec<Record> = Vec::with_capacity(lines.len());
+    let mut prev = Digest::of(b"");
+    for (index, line) in lines.iter().enumerate() {
+        let number = index + 1;
+        let record: Record = serde_json::from_str(line)
+            .map_err(|error| format!("line {number} is damaged: {error}"))?;
+        if record.format != FORMAT {
+            return Err(format!("line {number} has format {}", record.format));
+        }
+        if record.prev != prev || record.seq != index as u64 {
+            return Err(format!("line {number} does not follow the line before"));
+        }
+        prev = Digest::of(line.as_bytes());
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// Stage steps are called `s…`, commit steps `c…`; only the latter change a place.
+fn is_stage(step: &str) -> bool {
+    step.starts_with('s')
+}
+
+fn content_before(log: &[Record], step: &str) -> Option<Content> {
+    before(log, step).map(Content::of)
+}
+
+fn content_after(log: &[Record], step: &str) -> Option<Content> {
+    let digest = staged(log)?.get(step)?;
+    Some(digest.map_or(Content::Absent, Content::Digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Fact;
+    use crate::inventory::Node;
+    use crate::place::Place;
+    use crate::plan::step::{Commit, MetaPlan, Phases, Slot, Source};
+    use crate::plan::{self, Purpose};
+
+    fn plan() -> Plan {
+        let commit = |id: &str| Commit {
+            id: id.to_owned(),
+            credential: "apiserver".to_owned(),
+            at: Place::File(format!("/{id}").into()),
+            expect: Observed::Absent,
+            parts: vec![(Slot::Whole, Source::Nothing)],
+            meta: MetaPlan::Keep,
+            why: "test".to_owned(),
+        };
+        Plan {
+            format: plan::FORMAT,
+            purpose: Purpose::Rescue,
+            profile: "kubeadm".to_owned(),
+            node: Node {
+                name: Some(Fact { value: "cp1".to_owned(), why: "test".to_owned() }),
+                id: Digest::of(b"node"),
+            },
+            inventory: Digest::of(b"inventory"),
+            at: Utc::from_unix(0),
+            phases: Phases {
+                commit: vec![commit("c01"), commit("c02")],
+                ..Phases::default()
+            },
+            remaining: Vec::new(),
+        }
+    }
+
+    fn log(bodies: Vec<Body>) -> Vec<Record> {
+        let staged = Body::Staged {
+            contents: [("c01", b"new1"), ("c02", b"new2")]
+                .map(|(id, new)| (id.to_owned(), Some(Digest::of(new))))
+                .into(),
+        };
+        let at = Utc::from_unix(0);
+        std::iter::once(staged)
+            .chain(bodies)
+            .enumerate()
+            .map(|(seq, body)| Record {
+                format: FORMAT,
+                seq: seq as u64,
+                prev: Digest::of(b""),
+                at,
+                elapsed_ms: 0,
+                body,
+            })
+            .collect()
+    }
+
+    fn intent(step: &str, way: Way) -> Body {
+        let (step, temp) = (step.to_owned(), String::new());
+        Body::Intent { step, way, before: Observed::Absent, temp }
+    }
+
+    fn done(step: &str, way: Way) -> Body {
+        let result = Ok(Evidence::Placed(Observed::Absent));
+        Body::Outcome { step: step.to_owned(), way, result }
+    }
+
+    #[test]
+    fn goes_forward_in_order_and_back_in_reverse() {
+        let forward = [intent("c01", Way::Forward), done("c01", Way::Forward)];
+        let log1 = log(forward.to_vec());
+        let c02 = "c02".to_owned();
+        assert_eq!(next(&plan(), &log1, None, Way::Forward), Move::Commit(c02, Way::Forward));
+        let c01 = "c01".to_owned();
+        assert_eq!(next(&plan(), &log1, None, Way::Back), Move::Commit(c01, Way::Back));
+        let back = [forward.to_vec(), vec![intent("c01", Way::Back), done("c01", Way::Back)]];
+        let log2 = log(back.concat());
+        assert_eq!(next(&plan(), &log2, None, Way::Back), Move::Finish(Verdict::RolledBack));
+    }
+
+    #[test]
+    fn an_interrupted_step_is_settled_by_what_is_there() {
+        let log = log(vec![intent("c01", Way::Forward)]);
+        let look = |seen| next(&plan(), &log, Some(seen), Way::Forward);
+        let id = "c01".to_owned();
+        let new = Content::Digest(Digest::of(b"new1"));
+        assert_eq!(look(new), Move::Settle(id.clone(), Way::Forward, true));
+        assert_eq!(look(Content::Absent), Move::Settle(id.clone(), Way::Forward, false));
+        let foreign = Content::Digest(Digest::of(b"somebody else's"));
+        assert_eq!(look(foreign), Move::Blocked(id.clone()));
+        assert_eq!(look(Content::Unknown), Move::Blocked(id));
+    }
+
+    #[test]
+    fn issues_everything_before_the_first_change() {
+        assert_eq!(next(&plan(), &[], None, Way::Forward), Move::Stage);
+        assert_eq!(next(&plan(), &[], None, Way::Back), Move::Finish(Verdict::RolledBack));
+    }
+
+    #[test]
+    fn a_line_that_does_not_follow_is_refused() {
+        let records = log(vec![intent("c01", Way::Forward)]);
+        let lines: Vec<String> =
+            records.iter().map(|r| serde_json::to_string(r).unwrap()).collect();
+        assert_eq!(read(&lines).unwrap_err(), "line 2 does not follow the line before");
+    }
+}

@@ -1,0 +1,73 @@
+//! rescue-kit: brings back a Kubernetes control plane whose certificates expired, offline.
+//!
+//! Three nouns explain everything:
+//!
+//! - **[Inventory](inventory)**: what is there, at one moment.
+//! - **[Plan](plan)**: every change, in order, with no choice left open; made by a pure function.
+//! - **[Journal](journal)**: what was intended, done, failed, undone; on disk before and after each step. Run, resume and
+//!   rollback are one loop over a pure function, [`journal::next`].
+//!
+//! ```text
+//!  profile --+
+//!  store ----+- observe -> Inventory -> findings -> render                        inspect
+//!            |                |
+//!            policy, now -----+-> plan -> Plan -> plan::check -> render           plan, run --check
+//!                                          | confirm
+//!                                          v
+//!            journal <- intent/outcome - apply -> store, issue                    run, apply, resume, rollback
+//!                                          |
+//!                                          v
+//!            audit  <---- verify (observe again)                                  verify, audit
+//! ```
+//!
+//! Nothing flows back: verify never edits the plan, apply never plans again; a changed world means a new plan.
+//!
+//! # Layers
+//!
+//! `tests/architecture.rs` holds these; each may use those above it.
+//!
+//! | layer | modules | may use |
+//! | --- | --- | --- |
+//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`profile`], [`inventory`], [`gate`], [`defect`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
+//! | L1 edges | [`clock`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`terminal`] | the domain, one facility of the system each |
+//! | L2 phases | [`observe`], [`run`], [`backup`], [`apply`], [`audit`], [`drill`] | domain and edges |
+//! | L3 flows | [`flow`] | phases |
+//! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
+
+pub mod apply;
+pub mod archive;
+pub mod audit;
+pub mod backup;
+pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod crypto;
+pub mod defect;
+pub mod diff;
+pub mod drill;
+pub mod error;
+pub mod exit;
+pub mod facts;
+pub mod finding;
+pub mod flow;
+pub mod gate;
+pub mod inventory;
+pub mod issue;
+pub mod journal;
+pub mod journal_file;
+pub mod ledger;
+pub mod listing;
+pub mod manifest;
+pub mod observe;
+pub mod pki;
+pub mod place;
+pub mod plan;
+pub mod profile;
+pub mod render;
+pub mod run;
+pub mod sign;
+pub mod store;
+pub mod template;
+pub mod terminal;
+pub mod verification;

@@ -1,0 +1,176 @@
+//! Reading flags: from static pods' manifests, shell assignments and YAML configuration. Read only, never written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// Flags in the order in which they were found, values as the host sees them.
+pub type Flags = Vec<(String, String)>;
+
+#[derive(Deserialize)]
+struct Pod {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(default)]
+    containers: Vec<Container>,
+    #[serde(default)]
+    volumes: Vec<Volume>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default, rename = "volumeMounts")]
+    mounts: Vec<Mount>,
+}
+
+#[derive(Deserialize)]
+struct Mount {
+    name: String,
+    #[serde(rename = "mountPath")]
+    path: String,
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    name: String,
+    #[serde(default, rename = "hostPath")]
+    host: Option<HostPath>,
+}
+
+#[derive(Deserialize)]
+struct HostPath {
+    path: String,
+}
+
+/// The flags of a static pod's first container; paths below a mount are said as the host says them.
+///
+/// # Errors
+///
+/// Why the text is no pod, as a sentence fragment.
+pub fn pod_flags(text: &[u8]) -> Result<Flags, String> {
+    let pod: Pod = parse(text)?;
+    let Some(container) = pod.spec.containers.first() else {
+        return Err("names no container".to_owned());
+    };
+    let hosts: BTreeMap<&str, &str> = pod
+        .spec
+        .volumes
+        .iter()
+        .filter_map(|v| v.host.as_ref().map(|host| (v.name.as_str(), host.path.as_str())))
+        .collect();
+    let mounts: Vec<(&str, &str)> = container
+        .mounts
+        .iter()
+        .filter_map(|m| hosts.get(m.name.as_str()).map(|host| (m.path.as_str(), *host)))
+        .collect();
+    let words = container.command.iter().chain(&container.args).map(String::as_str);
+    let flags = flags(words.collect::<Vec<_>>().as_slice());
+    Ok(flags.into_iter().map(|(name, value)| (name, on_host(&value, &mounts))).collect())
+}
+
+/// The flags inside the values of shell assignments (`KUBELET_KUBEADM_ARGS="--a=b --c d"`).
+pub fn env_flags(text: &[u8]) -> Flags {
+    let text = String::from_utf8_lossy(text);
+    let values = text.lines().filter_map(|line| line.trim().split_once('='));
+    let words: Vec<&str> = values
+        .flat_map(|(_, value)| value.trim_matches(['"', '\'']).split_ascii_whitespace())
+        .collect();
+    flags(&words)
+}
+
+/// The scalar keys of a YAML mapping.
+///
+/// # Errors
+///
+/// Why the text is no YAML mapping, as a sentence fragment.
+pub fn config_flags(text: &[u8]) -> Result<Flags, String> {
+    let map: BTreeMap<String, serde_json::Value> = parse(text)?;
+    let scalar = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    };
+    Ok(map.into_iter().filter_map(|(key, value)| Some((key, scalar(value)?))).collect())
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
+    serde_saphyr::from_str(text).map_err(|error| {
+        let line = error.to_string();
+        format!("is not the YAML that was expected: {}", line.lines().next().unwrap_or_default())
+    })
+}
+
+fn flags(words: &[&str]) -> Flags {
+    let mut flags = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        let Some(flag) = word.strip_prefix('-').map(|rest| rest.trim_start_matches('-')) else {
+            continue;
+        };
+        if let Some((name, value)) = flag.split_once('=') {
+            flags.push((name.to_owned(), value.to_owned()));
+        } else if let Some(value) = words.next_if(|next| !next.starts_with('-')) {
+            flags.push((flag.to_owned(), (*value).to_owned()));
+        } else {
+            flags.push((flag.to_owned(), "true".to_owned()));
+        }
+    }
+    flags
+}
+
+/// Translates a path inside the container to the host's, by the longest mount that holds it.
+fn on_host(value: &str, mounts: &[(&str, &str)]) -> String {
+    let inside = Path::new(value);
+    let mut holding: Vec<_> = mounts.iter().filter(|(at, _)| inside.starts_with(at)).collect();
+    holding.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
+    match holding.first().and_then(|(at, host)| Some((inside.strip_prefix(at).ok()?, host))) {
+        Some((rest, host)) if rest.as_os_str().is_empty() => (*host).to_string(),
+        Some((rest, host)) => Path::new(host).join(rest).display().to_string(),
+        None => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_flags_as_the_host_sees_them() {
+        let pod = "spec:
+  containers:
+  - command: [etcd, --name=cp1, --cert-file=/certs/server.crt, --listen, 'https://1.2.3.4:1', --x]
+    volumeMounts: [{name: certs, mountPath: /certs}]
+  volumes: [{name: certs, hostPath: {path: /etc/kubernetes/pki/etcd, type: Directory}}]
+";
+        let flags = pod_flags(pod.as_bytes()).unwrap();
+        let expected = [
+            ("name", "cp1"),
+            ("cert-file", "/etc/kubernetes/pki/etcd/server.crt"),
+            ("listen", "https://1.2.3.4:1"),
+            ("x", "true"),
+        ];
+        assert_eq!(flags, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn reads_flags_out_of_shell_assignments() {
+        let text = b"KUBELET_KUBEADM_ARGS=\"--hostname-override=cp1 --v 2\"\n";
+        let expected = [("hostname-override", "cp1"), ("v", "2")];
+        assert_eq!(env_flags(text), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn says_why_a_manifest_is_none() {
+        assert!(pod_flags(b"spec: [").unwrap_err().starts_with("is not the YAML"));
+        assert_eq!(pod_flags(b"spec: {}").unwrap_err(), "names no container");
+    }
+}

@@ -1,0 +1,336 @@
+//! PHASE: observe, looking at everything and changing nothing.
+//! INPUTS: a root, a profile, the time to judge by.
+//! OUTPUTS: an inventory.
+
+mod clock;
+mod facts;
+mod found;
+mod reader;
+
+use std::path::{Path, PathBuf};
+
+use crate::crypto::{self, Signer};
+use crate::facts::Facts;
+use crate::inventory::{
+    AuthorityState, CredentialState, Inventory, KeyFacts, KeyPairState, KubeconfigState, Node,
+    Placement, Scope, WantedName,
+};
+use crate::pki::cert::Cert;
+use crate::pki::digest::Digest;
+use crate::pki::key::PrivateKey;
+use crate::pki::kubeconfig::{Kubeconfig, Material};
+use crate::pki::san::San;
+use crate::pki::utc::Utc;
+use crate::place::{Observed, Place};
+use crate::profile::{Credential, CredentialAt, KeyPair, Profile, source};
+use crate::store::StoreError;
+use crate::store::disk::Disk;
+
+use reader::Reader;
+
+/// Circumstances of a look.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The time to judge by.
+    pub now: Utc,
+    /// The system's clock.
+    pub system: Utc,
+    /// What the operator says the time is.
+    pub stated: Option<Utc>,
+    /// Where runs are kept; their journals bear witness to the time.
+    pub state_dir: PathBuf,
+    /// Whether files outside of the profile are looked for, too.
+    pub search: bool,
+}
+
+/// Looks at a node's PKI.
+///
+/// # Errors
+///
+/// Only what makes looking impossible; what cannot be read is a value of the inventory.
+pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory, StoreError> {
+    let reader = Reader::new(disk);
+    let mut facts = Facts::default();
+    facts::from_components(&reader, profile, &mut facts)?;
+    facts::from_host(&reader, &mut facts)?;
+    let authorities = authorities(&reader, profile, &facts)?;
+    let mut credentials = credentials(&reader, profile, &facts)?;
+    facts::from_kubeconfigs(&credentials, &mut facts);
+    facts::node_name(&credentials, &mut facts);
+    for credential in &mut credentials {
+        names(credential, profile, &facts);
+        credential.signed = signed(credential, &authorities);
+    }
+    let key_pairs = key_pairs(&reader, profile, &facts)?;
+    let owner = reader.owner(&profile.anchor)?;
+    let node = Node { name: facts.first("fact:node-name").cloned(), id: identity(&reader, &facts, &authorities)? };
+    let owned = reader.paths();
+    let found = if look.search { found::search(&reader, profile, &owned)? } else { Vec::new() };
+    let clock = clock::facts(disk, look, &reader, &authorities, &credentials, &facts)?;
+    Ok(Inventory {
+        profile: profile.name.clone(),
+        node,
+        scope: if disk.is_live() { Scope::Live } else { Scope::Files },
+        at: look.now,
+        clock,
+        facts,
+        objects: reader.objects(),
+        owner,
+        authorities,
+        credentials,
+        key_pairs,
+        found,
+    })
+}
+
+fn authorities(
+    reader: &Reader,
+    profile: &Profile,
+    facts: &Facts,
+) -> Result<Vec<AuthorityState>, StoreError> {
+    let mut all = Vec::new();
+    for (id, authority) in &profile.authority {
+        let cert_path = path(source::first(&authority.at.cert, profile, facts));
+        let key_path = path(source::first(&authority.at.key, profile, facts));
+        let key = reader.key(&key_path)?;
+        let chain = reader.certs(&cert_path)?.map(|chain| signing_first(chain, &key));
+        all.push(AuthorityState { id: id.clone(), cert_path, key_path, chain, key });
+    }
+    Ok(all)
+}
+
+/// In a bundle, the certificate whose key is at hand is the one that signs, wherever it stands.
+fn signing_first(mut chain: Vec<Cert>, key: &Observed<KeyFacts>) -> Vec<Cert> {
+    if let Some(key) = key.present() {
+        let fits = |cert: &Cert| Digest::of(&cert.public_bits()) == key.public;
+        if let Some(index) = chain.iter().position(fits) {
+            chain[..=index].rotate_right(1);
+        }
+    }
+    chain
+}
+
+fn credentials(
+    reader: &Reader,
+    profile: &Profile,
+    facts: &Facts,
+) -> Result<Vec<CredentialState>, StoreError> {
+    let mut all = Vec::new();
+    for (id, rule) in &profile.credential {
+        let mut state = blank(id, rule);
+        match &rule.at {
+            CredentialAt::Pair { cert, key } => {
+                let cert = path(source::first(cert, profile, facts));
+                let key = path(source::first(key, profile, facts));
+                state.chain = reader.certs(&cert)?;
+                state.key = reader.key(&key)?;
+                state.placement = Placement::Pair { cert, key };
+            },
+            CredentialAt::Pem { pem, link } => {
+                let path = path(source::first(pem, profile, facts));
+                reader.entry(&path)?;
+                state.chain = reader.certs(&path)?;
+                state.key = reader.key(&path)?;
+                state.placement = Placement::Pem { path, link: link.clone() };
+            },
+            CredentialAt::Kubeconfig { kubeconfig } => {
+                let at = path(source::first(kubeconfig, profile, facts));
+                read_kubeconfig(reader, profile, facts, at, &mut state)?;
+            },
+        }
+        all.push(state);
+    }
+    Ok(all)
+}
+
+fn blank(id: &str, rule: &Credential) -> CredentialState {
+    CredentialState {
+        id: id.to_owned(),
+        signer: rule.signer.clone(),
+        placement: Placement::Embedded { kubeconfig: PathBuf::new() },
+        chain: Observed::Absent,
+        key: Observed::Absent,
+        signed: Observed::Absent,
+        wanted: Vec::new(),
+        unresolved: Vec::new(),
+        advised: Vec::new(),
+        kubeconfig: None,
+        optional: rule.optional,
+    }
+}
+
+fn read_kubeconfig(
+    reader: &Reader,
+    profile: &Profile,
+    facts: &Facts,
+    at: PathBuf,
+    state: &mut CredentialState,
+) -> Result<(), StoreError> {
+    let parsed = match reader.bytes(&at)? {
+        Observed::Absent => Observed::Absent,
+        Observed::Unknown(why) => Observed::Unknown(why),
+        Observed::Present(bytes) if bytes.is_empty() => Observed::Unknown("is empty".to_owned()),
+        Observed::Present(bytes) => match Kubeconfig::parse(&bytes) {
+            Ok(kubeconfig) => Observed::Present(kubeconfig),
+            Err(error) => Observed::Unknown(error.to_string()),
+        },
+    };
+    state.placement = Placement::Embedded { kubeconfig: at.clone() };
+    let kubeconfig = match parsed {
+        Observed::Absent => return Ok(()),
+        Observed::Unknown(why) => {
+            state.chain = Observed::Unknown(why);
+            return Ok(());
+        },
+        Observed::Present(kubeconfig) => kubeconfig,
+    };
+    let dir = at.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let (ca, ca_file) = match &kubeconfig.ca {
+        Material::Absent => (Observed::Absent, None),
+        Material::Embedded(pem) => (reader::parsed_certs(pem), None),
+        Material::File(file) => (reader.certs(&dir.join(file))?, Some(dir.join(file))),
+    };
+    state.kubeconfig = Some(KubeconfigState {
+        path: at.clone(),
+        server: kubeconfig.server.clone(),
+        user: kubeconfig.user.clone(),
+        ca,
+        ca_file,
+    });
+    match (&kubeconfig.cert, &kubeconfig.key) {
+        (Material::File(cert), key) => {
+            let cert = dir.join(cert);
+            let key = if let Material::File(key) = key { dir.join(key) } else { cert.clone() };
+            if let Some(to) = owner_of(&cert, profile, facts) {
+                state.placement = Placement::Delegated { kubeconfig: at, to };
+                return Ok(());
+            }
+            state.chain = reader.certs(&cert)?;
+            state.key = reader.key(&key)?;
+            state.placement = Placement::Referenced { kubeconfig: at, cert, key };
+        },
+        (cert, key) => {
+            state.chain = embedded(cert, reader::parsed_certs, "names no client certificate");
+            state.key = embedded(key, reader::parsed_key, "names no client key");
+        },
+    }
+    Ok(())
+}
+
+fn embedded<T>(
+    material: &Material,
+    parse: impl Fn(&[u8]) -> Observed<T>,
+    missing: &str,
+) -> Observed<T> {
+    match material {
+        Material::Embedded(pem) => parse(pem),
+        Material::Absent | Material::File(_) => Observed::Unknown(missing.to_owned()),
+    }
+}
+
+/// The credential of the profile whose single PEM file this is.
+fn owner_of(file: &Path, profile: &Profile, facts: &Facts) -> Option<String> {
+    profile.credential.iter().find_map(|(id, rule)| match &rule.at {
+        CredentialAt::Pem { pem, .. } => {
+            (path(source::first(pem, profile, facts)) == file).then(|| id.clone())
+        },
+        _ => None,
+    })
+}
+
+/// Fills in which names the credential must and might carry.
+fn names(credential: &mut CredentialState, profile: &Profile, facts: &Facts) {
+    let Some(rule) = profile.credential.get(&credential.id) else { return };
+    for source in &rule.san.require {
+        let values = source::all(source, profile, facts);
+        if values.is_empty() {
+            credential.unresolved.push(source.clone());
+        }
+        for fact in values {
+            wanted(&mut credential.wanted, &fact.value, &fact.why);
+        }
+    }
+    for source in &rule.san.advise {
+        for fact in source::all(source, profile, facts) {
+            let carried = credential.cert().is_some_and(|cert| {
+                San::parse(&fact.value).is_some_and(|san| cert.sans.iter().any(|s| s.covers(&san)))
+            });
+            if !carried {
+                wanted(&mut credential.advised, &fact.value, &fact.why);
+            }
+        }
+    }
+    let required = &credential.wanted;
+    credential.advised.retain(|advised| required.iter().all(|name| name.san != advised.san));
+}
+
+fn wanted(names: &mut Vec<WantedName>, value: &str, why: &str) {
+    if let Some(san) = San::parse(value)
+        && names.iter().all(|name| name.san != san)
+    {
+        names.push(WantedName { san, why: why.to_owned() });
+    }
+}
+
+/// Whether the authority's name is the leaf's issuer, byte for byte as Go compares it, and its key made the signature.
+fn signed(credential: &CredentialState, authorities: &[AuthorityState]) -> Observed<bool> {
+    let authority = authorities.iter().find(|authority| authority.id == credential.signer);
+    let Some(leaf) = credential.cert() else { return Observed::Absent };
+    let Some(chain) = authority.and_then(|authority| authority.chain.present()) else {
+        return Observed::Unknown("its CA cannot be read".to_owned());
+    };
+    let made_by = |ca: &Cert| leaf.issuer == ca.subject && crypto::verify(leaf, ca).is_ok();
+    Observed::Present(chain.iter().any(made_by))
+}
+
+fn key_pairs(
+    reader: &Reader,
+    profile: &Profile,
+    facts: &Facts,
+) -> Result<Vec<KeyPairState>, StoreError> {
+    let mut all = Vec::new();
+    for (id, KeyPair { at }) in &profile.keypair {
+        let public_path = path(source::first(&at.public, profile, facts));
+        let private_path = path(source::first(&at.private, profile, facts));
+        let public = reader.public(&public_path)?;
+        let private = reader.key(&private_path)?;
+        all.push(KeyPairState { id: id.clone(), public_path, private_path, public, private });
+    }
+    Ok(all)
+}
+
+/// The digest of the machine-id, else of hostname and the first CA's key.
+fn identity(
+    reader: &Reader,
+    facts: &Facts,
+    authorities: &[AuthorityState],
+) -> Result<Digest, StoreError> {
+    let machine = reader.bytes(Path::new("/etc/machine-id"))?;
+    if let Some(id) = machine.present().filter(|id| id.len() >= 32) {
+        return Ok(Digest::of(&[b"rescue-kit node ".as_slice(), id.trim_ascii_end()].concat()));
+    }
+    let name = facts.first("fact:node-name").map(|fact| fact.value.clone());
+    let ca = authorities.first().and_then(AuthorityState::cert).map(Cert::public_bits);
+    Ok(Digest::of(format!("rescue-kit node {name:?} {ca:?}").as_bytes()))
+}
+
+fn path(fact: Option<crate::facts::Fact>) -> PathBuf {
+    fact.map(|fact| PathBuf::from(fact.value)).unwrap_or_default()
+}
+
+/// What may be known of a private key.
+pub fn key_facts(key: &PrivateKey) -> Result<KeyFacts, crypto::CryptoError> {
+    let signer = Signer::load(key)?;
+    let public = Digest::of(signer.public_bits());
+    Ok(KeyFacts { algorithm: signer.algorithm(), form: key.form(), public })
+}
+
+/// Whether a text holds a certificate: what makes a file worth a second look.
+fn mentions_certificate(bytes: &[u8]) -> bool {
+    let needle = b"-----BEGIN CERTIFICATE-----";
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+fn place(path: &Path) -> Place {
+    Place::File(path.to_path_buf())
+}

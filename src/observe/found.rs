@@ -1,0 +1,105 @@
+//! Certificates that the profile does not own: bundles, chains, kubeconfig copies, the kubelet's serving pair.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::inventory::{Found, FoundKind};
+use crate::observe::mentions_certificate;
+use crate::observe::reader::{Reader, parsed_certs};
+use crate::pki::cert::Cert;
+use crate::pki::kubeconfig::{Kubeconfig, Material};
+use crate::place::{Kind, Observed};
+use crate::profile::Profile;
+use crate::store::StoreError;
+
+/// How deep below a search directory files are looked for.
+const DEPTH: u8 = 6;
+
+/// Searches the profile's directories; sorted by path.
+pub(super) fn search(
+    reader: &Reader,
+    profile: &Profile,
+    owned: &[PathBuf],
+) -> Result<Vec<Found>, StoreError> {
+    let owned: BTreeSet<&Path> = owned.iter().map(PathBuf::as_path).collect();
+    let mut found = Vec::new();
+    for pattern in &profile.search {
+        for dir in expand(reader, pattern)? {
+            below(reader, &dir, DEPTH, &owned, &mut found)?;
+        }
+    }
+    found.sort_by(|a: &Found, b| a.path.cmp(&b.path));
+    found.dedup_by(|a, b| a.path == b.path);
+    Ok(found)
+}
+
+/// The paths that a pattern stands for; `*` is one name.
+pub(crate) fn expand(reader: &Reader, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let mut paths = vec![PathBuf::from("/")];
+    for name in pattern.split('/').filter(|name| !name.is_empty()) {
+        let mut next = Vec::new();
+        for path in paths {
+            if name == "*" {
+                next.extend(reader.list(&path)?.into_iter().map(|(name, _)| path.join(name)));
+            } else {
+                next.push(path.join(name));
+            }
+        }
+        paths = next;
+    }
+    Ok(paths)
+}
+
+fn below(
+    reader: &Reader,
+    dir: &Path,
+    depth: u8,
+    owned: &BTreeSet<&Path>,
+    found: &mut Vec<Found>,
+) -> Result<(), StoreError> {
+    for (name, kind) in reader.list(dir)? {
+        let path = dir.join(&name);
+        match kind {
+            Kind::Directory if depth > 0 => below(reader, &path, depth - 1, owned, found)?,
+            Kind::File if !owned.contains(path.as_path()) => {
+                found.extend(look(reader, path)?);
+            },
+            _ => {},
+        }
+    }
+    Ok(())
+}
+
+fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
+    let named = matches!(path.extension().and_then(|e| e.to_str()), Some("crt" | "pem" | "cer"));
+    let chain = match reader.glance(&path)? {
+        Observed::Present(bytes) if is_kubeconfig(&bytes) => {
+            let kind = FoundKind::Kubeconfig;
+            return Ok(client_certs(&bytes).map(|chain| Found { path, kind, chain }));
+        },
+        Observed::Present(bytes) if named || mentions_certificate(&bytes) => parsed_certs(&bytes),
+        Observed::Unknown(why) if named => Observed::Unknown(why),
+        _ => return Ok(None),
+    };
+    let kind = match chain.present() {
+        _ if path.ends_with("pki/kubelet.crt") => FoundKind::KubeletServing,
+        Some(chain) if chain.len() > 1 && chain.iter().all(|cert| cert.is_ca) => FoundKind::Bundle,
+        _ => FoundKind::Certificate,
+    };
+    Ok(Some(Found { path, kind, chain }))
+}
+
+fn is_kubeconfig(bytes: &[u8]) -> bool {
+    let needle = b"client-certificate-data";
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+fn client_certs(bytes: &[u8]) -> Option<Observed<Vec<Cert>>> {
+    match Kubeconfig::parse(bytes) {
+        Ok(kubeconfig) => match &kubeconfig.cert {
+            Material::Embedded(pem) => Some(parsed_certs(pem)),
+            Material::Absent | Material::File(_) => None,
+        },
+        Err(error) => Some(Observed::Unknown(error.to_string())),
+    }
+}

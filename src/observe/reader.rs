@@ -1,0 +1,152 @@
+//! Reading each file once, and remembering the version of what was read.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::inventory::KeyFacts;
+use crate::observe::{key_facts, place};
+use crate::pki::cert::Cert;
+use crate::pki::digest::Digest;
+use crate::pki::key::{self, PrivateKey};
+use crate::pki::pem;
+use crate::place::{Blob, Kind, Observed, Place, Version};
+use crate::store::StoreError;
+use crate::store::disk::Disk;
+
+/// A file's bytes, wiped when dropped.
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// Reads files below a root.
+pub(super) struct Reader<'a> {
+    disk: &'a Disk,
+    objects: RefCell<BTreeMap<Place, Observed<Version>>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(disk: &'a Disk) -> Self {
+        Self { disk, objects: RefCell::default() }
+    }
+
+    /// The content of a file that a plan may depend on.
+    pub(super) fn bytes(&self, path: &Path) -> Result<Observed<Bytes>, StoreError> {
+        let at = place(path);
+        if path.as_os_str().is_empty() {
+            return Ok(Observed::Absent);
+        }
+        let seen = self.disk.read(&at)?;
+        let (version, bytes) = match seen {
+            Observed::Absent => (Observed::Absent, Observed::Absent),
+            Observed::Unknown(why) => (Observed::Unknown(why.clone()), Observed::Unknown(why)),
+            Observed::Present((version, Blob::File(bytes))) => {
+                (Observed::Present(version), Observed::Present(bytes))
+            },
+            Observed::Present((_, Blob::Link(_))) => {
+                let why = "is a symbolic link".to_owned();
+                (Observed::Unknown(why.clone()), Observed::Unknown(why))
+            },
+        };
+        self.objects.borrow_mut().insert(at, version);
+        Ok(bytes)
+    }
+
+    /// The content of a file that no plan depends on.
+    pub(super) fn glance(&self, path: &Path) -> Result<Observed<Bytes>, StoreError> {
+        Ok(match self.disk.read(&place(path))? {
+            Observed::Present((_, Blob::File(bytes))) => Observed::Present(bytes),
+            Observed::Unknown(why) => Observed::Unknown(why),
+            Observed::Absent | Observed::Present(_) => Observed::Absent,
+        })
+    }
+
+    /// The name itself, not what it points at.
+    pub(super) fn entry(&self, path: &Path) -> Result<Option<Version>, StoreError> {
+        let at = Place::Entry(path.to_path_buf());
+        let seen = self.disk.read(&at)?.map(|(version, _)| version);
+        let version = seen.present().cloned();
+        self.objects.borrow_mut().insert(at, seen);
+        Ok(version)
+    }
+
+    pub(super) fn certs(&self, path: &Path) -> Result<Observed<Vec<Cert>>, StoreError> {
+        Ok(flatten(self.bytes(path)?, parsed_certs))
+    }
+
+    pub(super) fn key(&self, path: &Path) -> Result<Observed<KeyFacts>, StoreError> {
+        Ok(flatten(self.bytes(path)?, parsed_key))
+    }
+
+    /// The digest of a `PUBLIC KEY` file's key bits.
+    pub(super) fn public(&self, path: &Path) -> Result<Observed<Digest>, StoreError> {
+        Ok(flatten(self.bytes(path)?, |text| match pem::blocks(text) {
+            Ok(blocks) => match key::read_spki(&blocks[0].der) {
+                Some((_, bits)) => Observed::Present(Digest::of(bits)),
+                None => Observed::Unknown("is no public key".to_owned()),
+            },
+            Err(error) => Observed::Unknown(error.to_string()),
+        }))
+    }
+
+    /// The names in a directory that are UTF-8: others are nobody's certificates.
+    pub(super) fn list(&self, dir: &Path) -> Result<Vec<(String, Kind)>, StoreError> {
+        // A directory that cannot be listed, because it is none or is not ours, is as good as empty for a search.
+        let listed = match self.disk.list(dir) {
+            Err(StoreError::List { .. }) => Vec::new(),
+            other => other?,
+        };
+        let utf8 = |(name, kind): (OsString, Kind)| Some((name.into_string().ok()?, kind));
+        Ok(listed.into_iter().filter_map(utf8).collect())
+    }
+
+    pub(super) fn owner(&self, dir: &Path) -> Result<Option<(u32, u32)>, StoreError> {
+        Ok(self.disk.metadata(dir)?.present().map(|meta| (meta.uid, meta.gid)))
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.disk.is_live()
+    }
+
+    /// The text of a file that the kernel makes up; empty if it has none.
+    pub(super) fn kernel(&self, path: &Path) -> Result<String, StoreError> {
+        let text = self.glance(path)?;
+        Ok(text.present().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default())
+    }
+
+    /// Every path that was read so far.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.objects.borrow().keys().map(|at| at.path().to_path_buf()).collect()
+    }
+
+    /// The versions of everything that was read so far.
+    pub(super) fn objects(&self) -> BTreeMap<Place, Observed<Version>> {
+        self.objects.borrow().clone()
+    }
+}
+
+pub(super) fn parsed_certs(text: &[u8]) -> Observed<Vec<Cert>> {
+    match Cert::all_from_pem(text) {
+        Ok(chain) => Observed::Present(chain),
+        Err(error) => Observed::Unknown(error.to_string()),
+    }
+}
+
+pub(super) fn parsed_key(text: &[u8]) -> Observed<KeyFacts> {
+    match PrivateKey::from_pem(text) {
+        Err(error) => Observed::Unknown(error.to_string()),
+        Ok(key) => match key_facts(&key) {
+            Ok(facts) => Observed::Present(facts),
+            Err(error) => Observed::Unknown(error.to_string()),
+        },
+    }
+}
+
+fn flatten<T>(bytes: Observed<Bytes>, parse: impl Fn(&[u8]) -> Observed<T>) -> Observed<T> {
+    match bytes {
+        Observed::Absent => Observed::Absent,
+        Observed::Unknown(why) => Observed::Unknown(why),
+        Observed::Present(bytes) => parse(&bytes),
+    }
+}

@@ -1,0 +1,98 @@
+//! A second pair of eyes: checks over a plan that share nothing with the planner.
+//!
+//! A violation is a bug of the planner, or a plan file that somebody edited; either way nothing is applied.
+
+use std::collections::BTreeSet;
+
+use crate::inventory::{AuthorityState, Inventory};
+use crate::plan::step::{Origin, Slot, Source};
+use crate::plan::{FORMAT, Plan};
+
+/// Every rule that the plan breaks, as sentence fragments; empty when it is sound.
+pub fn violations(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    let mut broken = Vec::new();
+    if plan.format != FORMAT {
+        broken.push(format!("the plan has format {}, this build reads {FORMAT}", plan.format));
+    }
+    unique_names(plan, &mut broken);
+    sources_exist(plan, &mut broken);
+    whole_credentials(plan, &mut broken);
+    sound_certificates(plan, inventory, &mut broken);
+    broken
+}
+
+fn unique_names(plan: &Plan, broken: &mut Vec<String>) {
+    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+    let stages = plan.phases.stage.iter().map(|step| &step.id);
+    for id in stages.chain(plan.phases.commit.iter().map(|step| &step.id)) {
+        if !ids.insert(id) {
+            broken.push(format!("two steps are called {id}"));
+        }
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            broken.push(format!("`{id}` is no name of a step"));
+        }
+    }
+    for commit in &plan.phases.commit {
+        if !places.insert(commit.at.path()) {
+            broken.push(format!("{} is replaced twice", commit.at));
+        }
+        if !commit.at.path().is_absolute() {
+            broken.push(format!("{} is not absolute", commit.at));
+        }
+    }
+}
+
+fn sources_exist(plan: &Plan, broken: &mut Vec<String>) {
+    for commit in &plan.phases.commit {
+        for (_, source) in &commit.parts {
+            if let Source::Staged(id) = source
+                && plan.stage(id).is_none()
+            {
+                broken.push(format!("{} takes from {id}, which issues nothing", commit.id));
+            }
+        }
+        if commit.parts.is_empty() {
+            broken.push(format!("{} puts nothing into {}", commit.id, commit.at));
+        }
+    }
+}
+
+/// Everything that is issued is put in place with its key, and nothing is put in place without its certificate.
+fn whole_credentials(plan: &Plan, broken: &mut Vec<String>) {
+    for stage in &plan.phases.stage {
+        let mut slots = Vec::new();
+        for (slot, source) in plan.phases.commit.iter().flat_map(|commit| &commit.parts) {
+            if *source == Source::Staged(stage.id.clone()) {
+                slots.push(*slot);
+            }
+        }
+        let holds = |any: &[Slot]| any.iter().any(|slot| slots.contains(slot));
+        let cert = holds(&[Slot::Cert, Slot::ClientCert, Slot::Pem]);
+        let key = holds(&[Slot::Key, Slot::ClientKey, Slot::Pem]);
+        let reuses = stage.recipe.key == crate::plan::step::KeyPlan::Reuse;
+        if !cert || !(key || reuses) {
+            broken.push(format!("{} is issued but not put in place whole", stage.credential));
+        }
+    }
+}
+
+fn sound_certificates(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) {
+    for stage in &plan.phases.stage {
+        let (id, recipe) = (&stage.credential, &stage.recipe);
+        if recipe.not_before >= recipe.not_after {
+            broken.push(format!("{id} would never be valid"));
+        }
+        match inventory.authority(&recipe.issuer).and_then(AuthorityState::cert) {
+            None => broken.push(format!("{id} would be signed by {}, which is absent", recipe.issuer)),
+            Some(ca) if recipe.not_after > ca.not_after => {
+                broken.push(format!("{id} would outlive its CA"));
+            },
+            Some(_) => {},
+        }
+        if let (Origin::Old(old), Some(seen)) = (&recipe.origin, inventory.credential(id))
+            && seen.cert().is_none_or(|cert| cert.der != old.der)
+        {
+            broken.push(format!("{id} is not modelled on the certificate that is there"));
+        }
+    }
+}

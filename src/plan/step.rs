@@ -1,0 +1,188 @@
+//! Steps: each is the unit of reversion, and describes itself.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::WantedName;
+use crate::pki::cert::Cert;
+use crate::pki::csr::Template;
+use crate::pki::key::{KeyAlgorithm, KeyForm};
+use crate::pki::utc::Utc;
+use crate::place::{Meta, Observed, Place, Version};
+
+/// Names a step inside its plan: `s03`, `c11`.
+pub type StepId = String;
+
+/// The steps of a plan in their three phases.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Phases {
+    /// Invisible: issuing into the run's own directory, in any order.
+    pub stage: Vec<Stage>,
+    /// Reversible: replacing files, in order.
+    pub commit: Vec<Commit>,
+    /// Forward: making running processes use the new files. Empty where nothing runs.
+    pub converge: Vec<Converge>,
+}
+
+/// Issues one credential.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Stage {
+    /// The step's name.
+    pub id: StepId,
+    /// The credential's id.
+    pub credential: String,
+    /// What is issued.
+    pub recipe: Recipe,
+    /// Why it is due, each a sentence fragment.
+    pub why: Vec<String>,
+}
+
+/// Everything about a certificate that is decided before its key and serial are drawn.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Recipe {
+    /// The id of the authority that signs.
+    pub issuer: String,
+    /// What it is modelled on.
+    pub origin: Origin,
+    /// Names that are added to those of the origin, each with its reason.
+    pub add: Vec<WantedName>,
+    /// The key.
+    pub key: KeyPlan,
+    /// First second of validity.
+    pub not_before: Utc,
+    /// Last second of validity.
+    pub not_after: Utc,
+    /// The end was cut to that of the authority.
+    pub capped: bool,
+    /// The authority's intermediates follow the leaf in its file.
+    pub chain: bool,
+}
+
+/// What a certificate is modelled on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A template: nothing is left of the old one, or the operator overrides it.
+    New(Template),
+    /// The old certificate, of which every byte is kept that need not change.
+    Old(Box<Cert>),
+}
+
+/// Which key a certificate gets.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPlan {
+    /// A new one.
+    New {
+        /// Algorithm and size.
+        algorithm: KeyAlgorithm,
+        /// How its file encodes it.
+        form: KeyForm,
+    },
+    /// The one that is there.
+    Reuse,
+}
+
+/// Replaces one place atomically.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Commit {
+    /// The step's name.
+    pub id: StepId,
+    /// The id of the credential that it serves.
+    pub credential: String,
+    /// Where.
+    pub at: Place,
+    /// What is there when the plan is made; the content must be the same when it is applied.
+    pub expect: Observed<Version>,
+    /// What the new content is made of.
+    pub parts: Vec<(Slot, Source)>,
+    /// Mode, owner and times of the new content.
+    pub meta: MetaPlan,
+    /// What is changed and why, as a sentence fragment.
+    pub why: String,
+}
+
+/// Which part of a place's content.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slot {
+    /// A certificate file: the leaf, then its chain.
+    Cert,
+    /// A kubeconfig's `client-certificate-data`.
+    ClientCert,
+    /// A kubeconfig's `client-key-data`.
+    ClientKey,
+    /// The directory entry itself.
+    Entry,
+    /// A private key file.
+    Key,
+    /// Certificate and key in one file.
+    Pem,
+    /// A kubeconfig's `certificate-authority-data`.
+    Trust,
+    /// The whole file, byte for byte.
+    Whole,
+}
+
+/// Where a part's bytes come from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// An entry of the archive that a restore reads.
+    Archive(String),
+    /// A kubeconfig without credential, for a user and a server.
+    Blank {
+        /// The user's name: the common name.
+        user: String,
+        /// The server's URL.
+        server: String,
+    },
+    /// The certificates of these authorities' files.
+    Bundle(Vec<String>),
+    /// A symbolic link with this target.
+    Link(PathBuf),
+    /// Nothing: the place becomes absent.
+    Nothing,
+    /// What a stage step issued.
+    Staged(StepId),
+}
+
+/// Mode, owner and times of new content.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetaPlan {
+    /// A new file, with these permission bits and this owner (the process's own, if none was seen).
+    Create {
+        /// Permission bits.
+        mode: u32,
+        /// Numeric owner and group.
+        owner: Option<(u32, u32)>,
+    },
+    /// As the file that is replaced; the time of change is now.
+    Keep,
+    /// Exactly this, times included.
+    Restore(Meta),
+}
+
+/// Makes a running consumer use what was committed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Converge {
+    /// The step's name.
+    pub id: StepId,
+    /// The consumer's id.
+    pub who: String,
+    /// Why, as a sentence fragment.
+    pub why: String,
+}
+
+/// What has to be done on the node itself, because its processes cannot be reached from here.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Remaining {
+    /// The consumer's id.
+    pub consumer: String,
+    /// The command to type on the node; none if the consumer reads the files again by itself.
+    pub command: Option<String>,
+    /// Why, as a sentence.
+    pub why: String,
+}

@@ -1,0 +1,187 @@
+//! The report for people: one HTML page that needs nothing beside itself, for screens and for paper.
+//!
+//! No script, no link to elsewhere, no clock: the same view gives the same bytes. Whatever comes from a file or from the
+//! operator passes through [`markup::Html::text`], which the types enforce.
+
+mod chart;
+mod markup;
+#[cfg(test)]
+pub(super) mod sample;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use crate::finding::Finding;
+use crate::inventory::{Inventory, Scope};
+use crate::journal::{self, Begin, Body, Record, Verdict};
+use crate::plan::{Plan, Purpose};
+use crate::verification::Verification;
+
+use markup::Html;
+
+/// Everything that a report tells of.
+pub struct ReportView<'a> {
+    /// Who began the run.
+    pub begin: &'a Begin,
+    /// The journal.
+    pub records: &'a [Record],
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What was there before.
+    pub before: &'a Inventory,
+    /// What is there now, if the run came so far.
+    pub after: Option<&'a Inventory>,
+    /// What was wrong before.
+    pub findings: &'a [Finding],
+    /// The first cause of it, one sentence.
+    pub cause: Option<&'a str>,
+    /// What was proved.
+    pub verification: Option<&'a Verification>,
+    /// What is wrong now.
+    pub left: &'a [Finding],
+}
+
+/// Writes the report: a whole HTML document, UTF-8, lines ended by LF.
+pub fn report(view: &ReportView) -> String {
+    let sections = [
+        ("broken", "What was broken", sections::broken(view)),
+        ("done", "What was done", sections::done(view)),
+        ("certificates", "Certificates before and after", sections::certificates(view)),
+        ("verification", "What was verified", sections::verification(view)),
+        ("remains", "What remains to be done", sections::remains(view)),
+        ("timeline", "Timeline", sections::timeline(view)),
+        ("check", "How to check this evidence", sections::check()),
+    ];
+    let links = sections.iter().map(|(id, title, _)| {
+        let link = Html::text(title).with("a", &[("href", &format!("#{id}"))]);
+        link.within("li")
+    });
+    let links = Html::join(links).within("ol").with("nav", &[("aria-label", "Contents")]);
+    let main = Html::join(sections.into_iter().map(|(id, title, body)| {
+        let heading = Html::text(title).with("h2", &[("id", &format!("{id}-title"))]);
+        let named = format!("{id}-title");
+        Html::join([heading, body]).with("section", &[("id", id), ("aria-labelledby", &named)])
+    }));
+    let body = Html::join([header(view), links, main.within("main"), footer(view)]).within("body");
+    let title = Html::text(format!("{} of {}: run {}", purpose(view), node(view), view.begin.run));
+    let head = Html::join([Html::ours(HEAD), title.within("title"), Html::ours(STYLE).within("style")]);
+    let page = Html::join([head.within("head"), body]).with("html", &[("lang", "en")]);
+    format!("<!DOCTYPE html>\n{}\n", page.into_string())
+}
+
+const HEAD: &str = include_str!("../../templates/report-head.html");
+const STYLE: &str = include_str!("../../templates/report.css");
+
+/// Name, outcome, and who, when, why.
+fn header(view: &ReportView) -> Html {
+    let (tone, outcome) = outcome(view);
+    let title = Html::text(format!("{} of {}", purpose(view), node(view))).within("h1");
+    let outcome = Html::text(outcome).with("p", &[("class", &format!("outcome {tone}"))]);
+    let facts = facts(view).into_iter().map(|(name, value)| {
+        let (name, value) = (Html::text(name).within("dt"), value.within("dd"));
+        Html::join([name, value]).within("div")
+    });
+    Html::join([title, outcome, Html::join(facts).within("dl")]).within("header")
+}
+
+fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
+    let Begin { run, version, operator, ticket, reason, command, .. } = view.begin;
+    let code = |text: &str| Html::text(text).within("code");
+    let first = view.records.first().map_or(view.plan.at, |record| record.at);
+    let last = view.records.last().map_or(view.plan.at, |record| record.at);
+    let clock = match view.before.clock.judge(view.before.at) {
+        Ok(()) => "plausible: no trace of a later time".to_owned(),
+        Err(why) => why,
+    };
+    let stated = view.before.clock.stated.map(|at| Html::text(format!("{at}, stated by the operator")));
+    let scope = match view.before.scope {
+        Scope::Files => "files below another root: nothing was running there",
+        Scope::Live => "this running system",
+    };
+    let optional = [
+        ("Ticket", ticket.as_deref().map(Html::text)),
+        ("Reason", reason.as_deref().map(Html::text)),
+        ("Time", stated),
+    ];
+    let binary = view.begin.binary.map_or_else(|| Html::text("could not be read"), |d| code(&d.to_string()));
+    let mut facts = vec![
+        ("Node", Html::text(node(view))),
+        ("Operator", Html::text(operator)),
+    ];
+    facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    facts.extend([
+        ("Begun", Html::time(first)),
+        ("Last entry", Html::time(last)),
+        ("Took", Html::text(took(view.records))),
+        ("Clock", Html::text(clock)),
+        ("Scope", Html::text(scope)),
+        ("Profile", Html::text(&view.plan.profile)),
+        ("Run", code(run)),
+        ("Tool", Html::text(format!("rescue-kit {version}"))),
+        ("Command", code(&command.join(" "))),
+        ("SHA-256 of the tool", binary),
+        ("SHA-256 of the plan", code(&view.begin.plan.to_string())),
+        ("SHA-256 naming the node", code(&view.before.node.id.to_string())),
+    ]);
+    facts
+}
+
+/// How the run ended, and in which tone to say so.
+fn outcome(view: &ReportView) -> (&'static str, String) {
+    let issued = journal::issued(view.records).count();
+    let failed = view.verification.is_some_and(|verification| !verification.passed());
+    match journal::verdict(view.records) {
+        Some(Verdict::Done) if failed => {
+            ("bad", "Done, but the verification failed: a person must look.".to_owned())
+        },
+        Some(Verdict::Done) => {
+            let replaced = view.plan.phases.commit.len();
+            ("good", format!("Done: {issued} certificates issued, {replaced} places replaced."))
+        },
+        Some(Verdict::RolledBack) => {
+            ("warn", "Rolled back: every file is as it was before.".to_owned())
+        },
+        None => match journal::failure(view.records) {
+            Some((step, why)) => ("bad", format!("Unfinished: step {step} failed: {why}.")),
+            None => ("bad", "Unfinished: the journal has no end.".to_owned()),
+        },
+    }
+}
+
+/// Time by the clock that nobody sets; it begins anew with every process that takes the run up.
+fn took(records: &[Record]) -> String {
+    let processes = records.iter().enumerate().filter(|(index, record)| {
+        *index == 0 || matches!(record.body, Body::Resume { .. })
+    });
+    let begins: Vec<usize> = processes.map(|(index, _)| index).collect();
+    let mut total = 0;
+    for (place, &begin) in begins.iter().enumerate() {
+        let end = begins.get(place + 1).copied().unwrap_or(records.len());
+        let of = |index: usize| records.get(index).map_or(0, |record| record.elapsed_ms);
+        total += of(end.saturating_sub(1)).saturating_sub(of(begin));
+    }
+    match begins.len() {
+        0 | 1 => format!("{total} ms"),
+        several => format!("{total} ms in {several} processes"),
+    }
+}
+
+fn purpose(view: &ReportView) -> &'static str {
+    match view.plan.purpose {
+        Purpose::Rescue => "Certificate rescue",
+        Purpose::Restore(_) => "Restore from a backup",
+    }
+}
+
+fn node(view: &ReportView) -> String {
+    let name = view.before.node.name.as_ref();
+    name.map_or_else(|| "an unnamed node".to_owned(), |fact| fact.value.clone())
+}
+
+fn footer(view: &ReportView) -> Html {
+    let text = format!(
+        "Run {}, written by rescue-kit {}. All times are UTC. No private key, token or password is in this report.",
+        view.begin.run, view.begin.version
+    );
+    Html::text(text).within("footer")
+}

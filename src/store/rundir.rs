@@ -1,0 +1,485 @@
+//! The private directory of a run: journal, what is staged, what undo puts back, archives.
+//!
+//! Names are `name` or `directory/name`; the one directory is made on the first write. Files have mode 0600, directories
+//! 0700, and links are never followed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::disk::entries;
+use super::look::{file_type, read_bounded};
+use super::swap::{sync_directory, write_all};
+use super::{StoreError, failed, is_plain, retry};
+
+/// The largest file of a run directory that is read, in bytes: 64 MiB.
+pub const LIMIT: u64 = 64 << 20;
+
+/// How deep [`RunDir::remove_tree`] goes. Run directories are two levels deep.
+const MAX_DEPTH: usize = 8;
+
+/// A directory of which everything inside is ours. Clones share the same directory.
+#[derive(Clone, Debug)]
+pub struct RunDir(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: OwnedFd,
+    path: PathBuf,
+    unsynced: Mutex<BTreeSet<String>>,
+}
+
+impl RunDir {
+    /// Takes an open directory and its path on this host.
+    pub(super) fn new(directory: OwnedFd, path: PathBuf) -> Self {
+        Self(Arc::new(Inner {
+            directory,
+            path,
+            unsynced: Mutex::default(),
+        }))
+    }
+
+    /// Opens a directory of this host that exists: a stick, or wherever a backup is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Open`].
+    pub fn on_host(path: &Path) -> Result<Self, StoreError> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(failed!(Open, path))?;
+        Ok(Self::new(directory, path.to_path_buf()))
+    }
+
+    /// The directory's path on this host, root included, for messages.
+    pub fn path(&self) -> PathBuf {
+        self.0.path.clone()
+    }
+
+    /// Writes a file whole or not at all, and brings it to the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadName`], [`StoreError::Write`], [`StoreError::Sync`].
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(name, bytes, Durable::Now)?;
+        self.pending().remove(name);
+        Ok(())
+    }
+
+    /// Writes a file that is only safe after the next [`RunDir::sync`]: for many files at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::write`].
+    pub fn write_unsynced(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(name, bytes, Durable::Later)?;
+        self.pending().insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Brings everything that [`RunDir::write_unsynced`] wrote to the disk. Nothing to do is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Sync`]; what is not on the disk is tried again by the next call.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let mut pending = self.pending();
+        let mut directories = BTreeSet::new();
+        for name in pending.iter() {
+            let spot = self.spot(name, Missing::Fails)?;
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, Mode::empty()))
+                .and_then(|file| retry(|| rustix::fs::fsync(&file)))
+                .map_err(failed!(Sync, spot.path))?;
+            directories.insert(name.rsplit_once('/').map_or("", |(directory, _)| directory));
+        }
+        for directory in directories {
+            let open = self
+                .open_directory(directory)
+                .map_err(failed!(Sync, self.join(directory)));
+            sync_directory(open?.as_fd(), &self.join(directory))?;
+        }
+        pending.clear();
+        Ok(())
+    }
+
+    /// Reads a file of at most [`LIMIT`] bytes; `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`]; [`StoreError::Read`], also if it is no regular file.
+    pub fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let Some(file) = self.open(name)? else {
+            return Ok(None);
+        };
+        let path = self.join(name);
+        let hint = rustix::fs::fstat(&file)
+            .map_err(failed!(Read, path))?
+            .st_size;
+        let bytes = read_bounded(file.as_fd(), u64::try_from(hint).unwrap_or(0), LIMIT);
+        match bytes.map_err(failed!(Read, path))? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(StoreError::TooLarge { path, limit: LIMIT }),
+        }
+    }
+
+    /// Whether anything has this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadName`], [`StoreError::Read`].
+    pub fn exists(&self, name: &str) -> Result<bool, StoreError> {
+        let Some(spot) = self.spot_if_there(name)? else {
+            return Ok(false);
+        };
+        match rustix::fs::statat(spot.directory(), spot.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(failed!(Read, spot.path)(error)),
+        }
+    }
+
+    /// Opens a file, made if absent, for reading and for appending. Syncing what is appended is the caller's duty.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadName`], [`StoreError::Write`], [`StoreError::Sync`].
+    pub fn append(&self, name: &str) -> Result<File, StoreError> {
+        self.open_to_write(name, OFlags::RDWR | OFlags::APPEND)
+    }
+
+    /// Opens a file, made if absent and emptied if not, for writing and reading back. Syncing is the caller's duty.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::append`].
+    pub fn create(&self, name: &str) -> Result<File, StoreError> {
+        self.open_to_write(name, OFlags::RDWR | OFlags::TRUNC)
+    }
+
+    /// Opens a file for reading from its start, for what is larger than [`LIMIT`]; `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadName`], [`StoreError::Read`].
+    pub fn open(&self, name: &str) -> Result<Option<File>, StoreError> {
+        let Some(spot) = self.spot_if_there(name)? else {
+            return Ok(None);
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = || {
+            let file =
+                retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, Mode::empty()))?;
+            match file_type(&rustix::fs::fstat(&file)?) {
+                FileType::RegularFile => Ok(file),
+                _ => Err(Errno::INVAL),
+            }
+        };
+        match open() {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed!(Read, spot.path)(error)),
+        }
+    }
+
+    /// Removes a file or a directory with all that is in it. Nothing to remove is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadName`]; [`StoreError::Remove`], with part of it removed.
+    pub fn remove_tree(&self, name: &str) -> Result<(), StoreError> {
+        let Some(spot) = self.spot_if_there(name)? else {
+            return Ok(());
+        };
+        remove_below(
+            spot.directory(),
+            OsStr::new(spot.name),
+            &spot.path,
+            MAX_DEPTH,
+        )?;
+        let inside = format!("{name}/");
+        self.pending()
+            .retain(|other| other != name && !other.starts_with(&inside));
+        sync_directory(spot.directory().as_fd(), &spot.path)
+    }
+
+    /// Lists the names in a directory (`""` is this one), sorted; names that are not UTF-8 are left out. Absent is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadName`], [`StoreError::List`], [`StoreError::TooMany`].
+    pub fn list(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        self.check(name.is_empty() || is_plain(name), name)?;
+        let path = self.join(name);
+        let open = match self.open_directory(name) {
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            other => other.map_err(failed!(List, path))?,
+        };
+        let names = entries(&open, &path)?.into_iter();
+        Ok(names
+            .filter_map(|(name, _)| name.into_string().ok())
+            .collect())
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], durable: Durable) -> Result<(), StoreError> {
+        let spot = self.spot(name, Missing::Made)?;
+        let temp = format!(".{}.new", spot.name);
+        let directory = spot.directory();
+        let write = || {
+            match rustix::fs::unlinkat(directory, &temp, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {},
+                Err(error) => return Err(error),
+            }
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(directory, &temp, flags, Mode::RUSR | Mode::WUSR)?;
+            write_all(file.as_fd(), bytes)?;
+            if durable == Durable::Now {
+                retry(|| rustix::fs::fsync(&file))?;
+            }
+            rustix::fs::renameat(directory, &temp, directory, spot.name)
+        };
+        if let Err(error) = write() {
+            // Best effort: the next write of the same name removes it too.
+            let _ = rustix::fs::unlinkat(directory, &temp, AtFlags::empty());
+            return Err(failed!(Write, spot.path)(error));
+        }
+        match durable {
+            Durable::Now => sync_directory(directory.as_fd(), &spot.path),
+            Durable::Later => Ok(()),
+        }
+    }
+
+    fn open_to_write(&self, name: &str, how: OFlags) -> Result<File, StoreError> {
+        let spot = self.spot(name, Missing::Made)?;
+        let flags = how | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, mode))
+            .map_err(failed!(Write, spot.path))?;
+        sync_directory(spot.directory().as_fd(), &spot.path)?;
+        Ok(file.into())
+    }
+
+    fn spot<'a>(&'a self, name: &'a str, missing: Missing) -> Result<Spot<'a>, StoreError> {
+        let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
+        self.check(
+            is_plain(last) && (!name.contains('/') || is_plain(above)),
+            name,
+        )?;
+        if above.is_empty() {
+            let path = self.join(name);
+            return Ok(Spot {
+                own: &self.0.directory,
+                below: None,
+                name: last,
+                path,
+            });
+        }
+        let mut below = self.open_directory(above);
+        if missing == Missing::Made && matches!(below, Err(Errno::NOENT)) {
+            let make = rustix::fs::mkdirat(&self.0.directory, above, Mode::RWXU);
+            make.map_err(failed!(MakeDirectory, self.join(above)))?;
+            sync_directory(self.0.directory.as_fd(), &self.0.path)?;
+            below = self.open_directory(above);
+        }
+        let below = below.map_err(failed!(Open, self.join(above)))?;
+        let path = self.join(name);
+        Ok(Spot {
+            own: &self.0.directory,
+            below: Some(below),
+            name: last,
+            path,
+        })
+    }
+
+    /// As [`RunDir::spot`]; `None` if its directory is absent.
+    fn spot_if_there<'a>(&'a self, name: &'a str) -> Result<Option<Spot<'a>>, StoreError> {
+        match self.spot(name, Missing::Fails) {
+            Err(StoreError::Open { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            },
+            other => other.map(Some),
+        }
+    }
+
+    fn open_directory(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let name = if name.is_empty() { "." } else { name };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry(|| rustix::fs::openat(&self.0.directory, name, flags, Mode::empty()))
+    }
+
+    fn check(&self, good: bool, name: &str) -> Result<(), StoreError> {
+        if good {
+            return Ok(());
+        }
+        Err(StoreError::BadName {
+            path: self.path(),
+            name: name.to_owned(),
+        })
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.path.join(name)
+    }
+
+    fn pending(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.0
+            .unsynced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name in the run directory or in one of its directories.
+struct Spot<'a> {
+    own: &'a OwnedFd,
+    below: Option<OwnedFd>,
+    name: &'a str,
+    path: PathBuf,
+}
+
+impl Spot<'_> {
+    fn directory(&self) -> &OwnedFd {
+        self.below.as_ref().unwrap_or(self.own)
+    }
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Durable {
+    Later,
+    Now,
+}
+
+/// What becomes of a directory that is not there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Missing {
+    Fails,
+    Made,
+}
+
+fn remove_below(
+    directory: &OwnedFd,
+    name: &OsStr,
+    path: &Path,
+    depth: usize,
+) -> Result<(), StoreError> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) if depth > 0 => {},
+        Err(error) => return Err(failed!(Remove, path)(error)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = retry(|| rustix::fs::openat(directory, name, flags, Mode::empty()))
+        .map_err(failed!(Remove, path))?;
+    for (inside, _) in entries(&open, path)? {
+        remove_below(&open, &inside, &path.join(&inside), depth - 1)?;
+    }
+    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR).map_err(failed!(Remove, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::Disk;
+
+    fn run_dir() -> (tempfile::TempDir, RunDir) {
+        let root = tempfile::tempdir().unwrap();
+        let disk = Disk::open(root.path()).unwrap();
+        let run = disk
+            .run_dir(Path::new("/var/lib/kit/runs/1"), true)
+            .unwrap();
+        (root, run)
+    }
+
+    fn mode(path: PathBuf) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn is_private_and_knows_its_path() {
+        let (root, run) = run_dir();
+        assert_eq!(run.path(), root.path().join("var/lib/kit/runs/1"));
+        run.write("staged/s03", b"secret").unwrap();
+        assert_eq!(mode(run.path()), 0o700);
+        assert_eq!(mode(run.path().join("staged")), 0o700);
+        assert_eq!(mode(run.path().join("staged/s03")), 0o600);
+        let disk = Disk::open(root.path()).unwrap();
+        assert!(disk.run_dir(Path::new("/none"), false).is_err());
+    }
+
+    #[test]
+    fn reads_back_what_was_written_synced_or_not() {
+        let (_root, run) = run_dir();
+        run.write("plan.json", b"{}").unwrap();
+        for i in 0..20 {
+            run.write_unsynced(&format!("undo/{i:02}"), &[i]).unwrap();
+        }
+        run.sync().unwrap();
+        run.sync().unwrap();
+        assert_eq!(run.read("plan.json").unwrap().unwrap().as_slice(), b"{}");
+        assert_eq!(run.read("undo/07").unwrap().unwrap().as_slice(), [7]);
+        assert_eq!(run.read("undo/none").unwrap(), None);
+        assert_eq!(run.read("none/none").unwrap(), None);
+        assert_eq!(run.list("").unwrap(), ["plan.json", "undo"]);
+        assert_eq!(run.list("undo").unwrap().len(), 20);
+        assert_eq!(run.list("none").unwrap(), [""; 0]);
+        assert!(run.exists("undo").unwrap() && !run.exists("undo/none").unwrap());
+    }
+
+    #[test]
+    fn removes_trees_without_following_links() {
+        let (root, run) = run_dir();
+        fs::write(root.path().join("precious"), "x").unwrap();
+        run.write("undo/a", b"1").unwrap();
+        run.write_unsynced("undo/b", b"1").unwrap();
+        symlink(root.path(), run.path().join("undo/link")).unwrap();
+        run.remove_tree("undo").unwrap();
+        run.remove_tree("undo").unwrap();
+        run.sync().unwrap();
+        assert!(!run.exists("undo").unwrap());
+        assert!(root.path().join("precious").exists());
+    }
+
+    #[test]
+    fn refuses_names_that_lead_elsewhere_and_links() {
+        let (root, run) = run_dir();
+        for name in [
+            "", ".", "..", "/etc/x", "a/../b", "a/b/c", "a//b", "a/", "a\0b",
+        ] {
+            let error = run.write(name, b"x").unwrap_err();
+            assert!(matches!(error, StoreError::BadName { .. }), "{name:?}");
+        }
+        symlink(root.path(), run.path().join("out")).unwrap();
+        symlink(root.path().join("x"), run.path().join("file")).unwrap();
+        assert!(run.write("out/x", b"x").is_err());
+        assert!(run.append("file").is_err() && run.read("file").is_err());
+        fs::create_dir(run.path().join("dir")).unwrap();
+        assert!(run.read("dir").is_err() && run.create("dir").is_err());
+        assert!(!root.path().join("x").exists());
+    }
+
+    #[test]
+    fn appends_creates_and_bounds_what_it_reads() {
+        let (_root, run) = run_dir();
+        run.append("log").unwrap().write_all(b"one").unwrap();
+        run.append("log").unwrap().write_all(b"two").unwrap();
+        assert_eq!(run.read("log").unwrap().unwrap().as_slice(), b"onetwo");
+        run.create("log").unwrap().set_len(LIMIT + 1).unwrap();
+        assert!(matches!(run.read("log"), Err(StoreError::TooLarge { .. })));
+        assert!(run.open("log").unwrap().is_some() && run.open("none").unwrap().is_none());
+    }
+}

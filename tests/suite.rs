@@ -1,0 +1,6 @@
+//! The integration tests: one binary, one harness. Each module is a theme; each test is named as a claim.
+//!
+//! `scripts/test` builds what they need (`tests/lab`) and says where it is in `RESCUE_KIT_LAB`.
+
+mod architecture;
+mod harness;
