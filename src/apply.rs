@@ -126,13 +126,17 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
 /// Places whose content is neither what the run found nor what it put there: undoing would overwrite somebody's change.
 pub fn foreign_changes(run: &Run, disk: &Disk) -> Result<Vec<Place>, StoreError> {
     let mut foreign = Vec::new();
-    let Some(staged) = journal::staged(run.records()) else { return Ok(foreign) };
+    let Some(staged) = journal::staged(run.records()) else {
+        return Ok(foreign);
+    };
     for commit in &run.plan.phases.commit {
         if !journal::is_placed(run.records(), &commit.id) {
             continue;
         }
         let seen = Content::of(&disk.read(&commit.at)?.map(|(version, _)| version));
-        let ours = staged.get(&commit.id).map(|d| d.map_or(Content::Absent, Content::Digest));
+        let ours = staged
+            .get(&commit.id)
+            .map(|d| d.map_or(Content::Absent, Content::Digest));
         if ours != Some(seen) {
             foreign.push(commit.at.clone());
         }
@@ -141,9 +145,15 @@ pub fn foreign_changes(run: &Run, disk: &Disk) -> Result<Vec<Place>, StoreError>
 }
 
 fn pending_content(run: &Run, hands: &Hands) -> Result<Option<Content>, ApplyError> {
-    let Some((id, _)) = journal::pending(run.records()) else { return Ok(None) };
-    let Some(commit) = run.plan.commit(id) else { return Ok(Some(Content::Unknown)) };
-    Ok(Some(Content::of(&hands.disk.read(&commit.at)?.map(|(version, _)| version))))
+    let Some((id, _)) = journal::pending(run.records()) else {
+        return Ok(None);
+    };
+    let Some(commit) = run.plan.commit(id) else {
+        return Ok(Some(Content::Unknown));
+    };
+    Ok(Some(Content::of(
+        &hands.disk.read(&commit.at)?.map(|(version, _)| version),
+    )))
 }
 
 /// An interrupted step left its place in one of two states; write down which, and clear what lies beside it.
@@ -158,8 +168,16 @@ fn settle(
     hands.disk.remove_temp(&commit.at, &temp_name(run, id))?;
     let seen = hands.disk.read(&commit.at)?.map(|(version, _)| version);
     let why = "was interrupted before it changed anything".to_owned();
-    let result = if happened { Ok(Evidence::Placed(seen)) } else { Err(why) };
-    Ok(run.append(Body::Outcome { step: id.to_owned(), way, result })?)
+    let result = if happened {
+        Ok(Evidence::Placed(seen))
+    } else {
+        Err(why)
+    };
+    Ok(run.append(Body::Outcome {
+        step: id.to_owned(),
+        way,
+        result,
+    })?)
 }
 
 fn forward(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
@@ -170,7 +188,16 @@ fn forward(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
     }
     let new = new_content(run, &commit)?;
     let (meta, times) = meta(&commit, &before);
-    replace(run, hands, &commit, Way::Forward, before, new.as_ref(), &meta, times)
+    replace(
+        run,
+        hands,
+        &commit,
+        Way::Forward,
+        before,
+        new.as_ref(),
+        &meta,
+        times,
+    )
 }
 
 /// After a rollback the place holds what it held before, which a later run may plan from again.
@@ -188,9 +215,14 @@ fn back(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
     let lost = || ApplyError::Missing(format!("undo/{id}"));
     let before = journal::before(run.records(), id).ok_or_else(lost)?.clone();
     let old = match &before {
-        Observed::Present(Version { link: Some(target), .. }) => Some(Blob::Link(target.clone())),
+        Observed::Present(Version {
+            link: Some(target), ..
+        }) => Some(Blob::Link(target.clone())),
         Observed::Present(version) => {
-            let bytes = run.dir.read(&format!("undo/{id}")).map_err(RunError::from)?;
+            let bytes = run
+                .dir
+                .read(&format!("undo/{id}"))
+                .map_err(RunError::from)?;
             let blob = Blob::File(bytes.ok_or_else(lost)?);
             if blob.digest() != version.sha256 {
                 return Err(lost());
@@ -200,12 +232,26 @@ fn back(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
         Observed::Absent => None,
         Observed::Unknown(_) => return Err(lost()),
     };
-    let meta = before.present().map_or_else(nobody, |version| version.meta.clone());
-    replace(run, hands, &commit, Way::Back, now, old.as_ref(), &meta, Times::Restore)
+    let meta = before
+        .present()
+        .map_or_else(nobody, |version| version.meta.clone());
+    replace(
+        run,
+        hands,
+        &commit,
+        Way::Back,
+        now,
+        old.as_ref(),
+        &meta,
+        Times::Restore,
+    )
 }
 
 /// Intent, act, outcome. An act that failed is looked at before its outcome is written.
-#[expect(clippy::too_many_arguments, reason = "each is a different part of one replacement")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different part of one replacement"
+)]
 fn replace(
     run: &mut Run,
     hands: &Hands,
@@ -217,15 +263,30 @@ fn replace(
     times: Times,
 ) -> Result<(), ApplyError> {
     let (step, temp) = (commit.id.clone(), temp_name(run, &commit.id));
-    run.append(Body::Intent { step: step.clone(), way, before: before.clone(), temp: temp.clone() })?;
+    run.append(Body::Intent {
+        step: step.clone(),
+        way,
+        before: before.clone(),
+        temp: temp.clone(),
+    })?;
     fail::point("intent", &step, way)?;
-    match hands.disk.swap(&commit.at, &before, new, meta, times, &temp) {
+    match hands
+        .disk
+        .swap(&commit.at, &before, new, meta, times, &temp)
+    {
         Ok(after) => {
             fail::point("act", &step, way)?;
             let result = Ok(Evidence::Placed(after));
-            run.append(Body::Outcome { step: step.clone(), way, result })?;
+            run.append(Body::Outcome {
+                step: step.clone(),
+                way,
+                result,
+            })?;
             fail::point("outcome", &step, way)?;
-            (hands.tell)(Event::Placed { at: commit.at.clone(), way });
+            (hands.tell)(Event::Placed {
+                at: commit.at.clone(),
+                way,
+            });
             Ok(())
         },
         Err(error) => {
@@ -241,12 +302,16 @@ fn replace(
 
 /// Times of directories come last: every change inside them touches them.
 fn put_directories_back(run: &Run, hands: &Hands) -> Result<(), ApplyError> {
-    let Some(begin) = journal::begin(run.records()) else { return Ok(()) };
+    let Some(begin) = journal::begin(run.records()) else {
+        return Ok(());
+    };
     for made in begin.made.iter().rev() {
         hands.disk.remove_directory(made.as_ref())?;
     }
     for (directory, (atime, mtime)) in &begin.directories {
-        hands.disk.set_directory_times(directory.as_ref(), *atime, *mtime)?;
+        hands
+            .disk
+            .set_directory_times(directory.as_ref(), *atime, *mtime)?;
     }
     Ok(())
 }
@@ -254,7 +319,9 @@ fn put_directories_back(run: &Run, hands: &Hands) -> Result<(), ApplyError> {
 fn new_content(run: &Run, commit: &Commit) -> Result<Option<Blob>, ApplyError> {
     let lost = || ApplyError::Missing(format!("staged/{}", commit.id));
     let digest = journal::staged(run.records()).and_then(|contents| contents.get(&commit.id));
-    let Some(digest) = digest.ok_or_else(lost)? else { return Ok(None) };
+    let Some(digest) = digest.ok_or_else(lost)? else {
+        return Ok(None);
+    };
     let link = commit.parts.iter().find_map(|(_, source)| match source {
         Source::Link(target) => Some(Blob::Link(target.clone())),
         _ => None,
@@ -262,11 +329,18 @@ fn new_content(run: &Run, commit: &Commit) -> Result<Option<Blob>, ApplyError> {
     let blob = match link {
         Some(link) => link,
         None => {
-            let bytes = run.dir.read(&format!("staged/{}", commit.id)).map_err(RunError::from)?;
+            let bytes = run
+                .dir
+                .read(&format!("staged/{}", commit.id))
+                .map_err(RunError::from)?;
             Blob::File(bytes.ok_or_else(lost)?)
         },
     };
-    if blob.digest() == *digest { Ok(Some(blob)) } else { Err(lost()) }
+    if blob.digest() == *digest {
+        Ok(Some(blob))
+    } else {
+        Err(lost())
+    }
 }
 
 fn meta(commit: &Commit, before: &Observed<Version>) -> (Meta, Times) {
@@ -275,7 +349,15 @@ fn meta(commit: &Commit, before: &Observed<Version>) -> (Meta, Times) {
         (_, Some(version)) => (version.meta.clone(), Times::Now),
         (MetaPlan::Create { mode, owner }, None) => {
             let (uid, gid) = owner.unwrap_or_else(process_owner);
-            (Meta { mode: *mode, uid, gid, ..nobody() }, Times::Now)
+            (
+                Meta {
+                    mode: *mode,
+                    uid,
+                    gid,
+                    ..nobody()
+                },
+                Times::Now,
+            )
         },
         (MetaPlan::Keep, None) => (nobody(), Times::Now),
     }
@@ -283,8 +365,18 @@ fn meta(commit: &Commit, before: &Observed<Version>) -> (Meta, Times) {
 
 fn nobody() -> Meta {
     let (uid, gid) = process_owner();
-    let epoch = crate::place::FileTime { seconds: 0, nanos: 0 };
-    Meta { mode: 0o600, uid, gid, label: None, atime: epoch, mtime: epoch }
+    let epoch = crate::place::FileTime {
+        seconds: 0,
+        nanos: 0,
+    };
+    Meta {
+        mode: 0o600,
+        uid,
+        gid,
+        label: None,
+        atime: epoch,
+        mtime: epoch,
+    }
 }
 
 fn process_owner() -> (u32, u32) {
@@ -293,11 +385,16 @@ fn process_owner() -> (u32, u32) {
 }
 
 fn commit_of(run: &Run, id: &str) -> Result<Commit, ApplyError> {
-    run.plan.commit(id).cloned().ok_or_else(|| ApplyError::Missing(format!("step {id}")))
+    run.plan
+        .commit(id)
+        .cloned()
+        .ok_or_else(|| ApplyError::Missing(format!("step {id}")))
 }
 
 fn place_of(run: &Run, id: &str) -> Place {
-    run.plan.commit(id).map_or_else(|| Place::File(id.into()), |commit| commit.at.clone())
+    run.plan
+        .commit(id)
+        .map_or_else(|| Place::File(id.into()), |commit| commit.at.clone())
 }
 
 /// Hidden, so that a kubelet that watches the directory ignores it; named, so that a crash's leftover is found.

@@ -150,7 +150,10 @@ pub fn write(run: &Run, profile: &Profile, key: Option<&AuditKey>) -> Result<Wri
     entries.push(file("SHA256SUMS", sums.into_bytes()));
     entries.push(file("SHA256SUMS.sig", signatures.raw));
     entries.push(file("SHA256SUMS.sshsig", signatures.sshsig.into_bytes()));
-    entries.push(file("allowed_signers", signatures.allowed_signers.into_bytes()));
+    entries.push(file(
+        "allowed_signers",
+        signatures.allowed_signers.into_bytes(),
+    ));
     entries.push(file("signer.pub", signatures.public.clone().into_bytes()));
     let name = name_of(run);
     for entry in &mut entries {
@@ -192,15 +195,25 @@ pub fn verify(bytes: &[u8], signer: Option<&[u8]>) -> Result<Verified, AuditErro
     let entries = archive::unpack(bytes)?;
     let name = |entry: &Entry| entry.name.split_once('/').map(|(_, rest)| rest.to_owned());
     let find = |wanted: &str| {
-        let found = entries.iter().find(|entry| name(entry).as_deref() == Some(wanted));
-        found.map(|entry| entry.bytes.as_slice()).ok_or_else(|| invalid(&format!("it has no {wanted}")))
+        let found = entries
+            .iter()
+            .find(|entry| name(entry).as_deref() == Some(wanted));
+        found
+            .map(|entry| entry.bytes.as_slice())
+            .ok_or_else(|| invalid(&format!("it has no {wanted}")))
     };
     let sums = find("SHA256SUMS")?;
     let public = find("signer.pub")?;
     if !sign::verify_raw(public, sums, find("SHA256SUMS.sig")?)? {
         return Err(invalid("the signature does not fit SHA256SUMS"));
     }
-    let outside = ["SHA256SUMS", "SHA256SUMS.sig", "SHA256SUMS.sshsig", "allowed_signers", "signer.pub"];
+    let outside = [
+        "SHA256SUMS",
+        "SHA256SUMS.sig",
+        "SHA256SUMS.sshsig",
+        "allowed_signers",
+        "signer.pub",
+    ];
     let covered: Vec<Entry> = entries
         .iter()
         .filter_map(|entry| Some(file(&name(entry)?, entry.bytes.to_vec())))
@@ -247,14 +260,27 @@ fn contents(run: &Run, profile: &Profile) -> Result<Vec<Entry>, AuditError> {
             entries.push(file(name, bytes.to_vec()));
         }
     }
-    entries.push(file("diff.json", pretty(&diff.unwrap_or_else(Diff::default))));
-    entries.push(file("statement.json", pretty(&statement(run, begin, &before, profile))));
+    entries.push(file(
+        "diff.json",
+        pretty(&diff.unwrap_or_else(Diff::default)),
+    ));
+    entries.push(file(
+        "statement.json",
+        pretty(&statement(run, begin, &before, profile)),
+    ));
     entries.push(file("VERIFY.txt", VERIFY.as_bytes().to_vec()));
     certificates("before", &before, &mut entries);
     if let Some(after) = &after {
         certificates("after", after, &mut entries);
     }
-    let html = report(run, begin, profile, &before, after.as_ref(), verification.as_ref());
+    let html = report(
+        run,
+        begin,
+        profile,
+        &before,
+        after.as_ref(),
+        verification.as_ref(),
+    );
     entries.push(file("report.html", html.into_bytes()));
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
@@ -264,7 +290,9 @@ fn contents(run: &Run, profile: &Profile) -> Result<Vec<Entry>, AuditError> {
 pub fn html(run: &Run, profile: &Profile) -> Result<String, AuditError> {
     let contents = contents(run, profile)?;
     let found = contents.iter().find(|entry| entry.name == "report.html");
-    Ok(found.map(|entry| String::from_utf8_lossy(&entry.bytes).into_owned()).unwrap_or_default())
+    Ok(found
+        .map(|entry| String::from_utf8_lossy(&entry.bytes).into_owned())
+        .unwrap_or_default())
 }
 
 fn report(
@@ -277,7 +305,9 @@ fn report(
 ) -> String {
     let findings = finding::findings(before, profile, AHEAD);
     let cause = finding::cause(&findings, before, profile);
-    let left = after.map(|after| finding::findings(after, profile, AHEAD)).unwrap_or_default();
+    let left = after
+        .map(|after| finding::findings(after, profile, AHEAD))
+        .unwrap_or_default();
     html::report(&ReportView {
         begin,
         records: run.records(),
@@ -312,13 +342,25 @@ fn statement<'a>(
     Statement {
         schema: PREDICATE,
         run: &begin.run,
-        who: Who { operator: &begin.operator },
+        who: Who {
+            operator: &begin.operator,
+        },
         what: What {
             outcome,
             certificates: journal::issued(records).collect(),
-            places: run.plan.phases.commit.iter().map(|c| c.at.to_string()).collect(),
+            places: run
+                .plan
+                .phases
+                .commit
+                .iter()
+                .map(|c| c.at.to_string())
+                .collect(),
         },
-        when: When { begun: run.plan.at, ended, clock },
+        when: When {
+            begun: run.plan.at,
+            ended,
+            clock,
+        },
         place: Where {
             node: before.node.name.as_ref().map(|fact| fact.value.as_str()),
             node_id: before.node.id,
@@ -341,18 +383,30 @@ fn statement<'a>(
 }
 
 fn certificates(when: &str, inventory: &Inventory, entries: &mut Vec<Entry>) {
-    let authorities = inventory.authorities.iter().map(|a| (&a.id, a.chain.present()));
-    let credentials = inventory.credentials.iter().map(|c| (&c.id, c.chain.present()));
+    let authorities = inventory
+        .authorities
+        .iter()
+        .map(|a| (&a.id, a.chain.present()));
+    let credentials = inventory
+        .credentials
+        .iter()
+        .map(|c| (&c.id, c.chain.present()));
     for (id, chain) in authorities.chain(credentials) {
         let Some(chain) = chain else { continue };
         let pem: String = chain.iter().map(crate::pki::cert::Cert::to_pem).collect();
-        entries.push(file(&format!("certificates/{when}/{id}.pem"), pem.into_bytes()));
+        entries.push(file(
+            &format!("certificates/{when}/{id}.pem"),
+            pem.into_bytes(),
+        ));
     }
 }
 
 /// As `sha256sum` writes and reads it.
 fn sums(entries: &[Entry]) -> String {
-    entries.iter().map(|e| format!("{}  {}\n", Digest::of(&e.bytes), e.name)).collect()
+    entries
+        .iter()
+        .map(|e| format!("{}  {}\n", Digest::of(&e.bytes), e.name))
+        .collect()
 }
 
 fn signatures(run: &Run, sums: &str, key: Option<&AuditKey>) -> Result<Signatures, AuditError> {
@@ -380,18 +434,23 @@ fn signatures(run: &Run, sums: &str, key: Option<&AuditKey>) -> Result<Signature
         raw: key.raw(sums.as_bytes()).to_vec(),
         sshsig: key.sshsig(sums.as_bytes()),
     };
-    run.dir.write(run::SIGNATURE, run::json(&signatures).as_bytes())?;
+    run.dir
+        .write(run::SIGNATURE, run::json(&signatures).as_bytes())?;
     Ok(signatures)
 }
 
 fn stored<T: serde::de::DeserializeOwned>(run: &Run, name: &str) -> Result<Option<T>, AuditError> {
-    let Some(bytes) = run.dir.read(name)? else { return Ok(None) };
+    let Some(bytes) = run.dir.read(name)? else {
+        return Ok(None);
+    };
     let damaged = |error| AuditError::Invalid(format!("{name} of the run is damaged: {error}"));
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 
 fn name_of(run: &Run) -> String {
-    journal::begin(run.records()).map(|begin| begin.run.clone()).unwrap_or_default()
+    journal::begin(run.records())
+        .map(|begin| begin.run.clone())
+        .unwrap_or_default()
 }
 
 fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
@@ -401,7 +460,11 @@ fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn file(name: &str, bytes: Vec<u8>) -> Entry {
-    Entry { name: name.to_owned(), mode: 0o644, bytes: bytes.into() }
+    Entry {
+        name: name.to_owned(),
+        mode: 0o644,
+        bytes: bytes.into(),
+    }
 }
 
 /// What an auditor types. A test types it, too.

@@ -108,7 +108,10 @@ impl Backup {
             entries: collector.entries,
             left_out: collector.left_out,
         };
-        Ok(Self { manifest, files: collector.files })
+        Ok(Self {
+            manifest,
+            files: collector.files,
+        })
     }
 
     /// The archive's bytes; the same content gives the same bytes.
@@ -120,7 +123,11 @@ impl Backup {
             bytes,
         };
         let mut entries = vec![entry(MANIFEST, manifest.into())];
-        entries.extend(self.files.iter().map(|(name, bytes)| entry(name, bytes.clone())));
+        entries.extend(
+            self.files
+                .iter()
+                .map(|(name, bytes)| entry(name, bytes.clone())),
+        );
         let mut packed = Zeroizing::new(Vec::new());
         archive::pack(&entries, self.manifest.at, &mut *packed)?;
         Ok(packed)
@@ -128,14 +135,21 @@ impl Backup {
 
     /// Reads an archive and checks every file against its manifest. Nothing is written anywhere.
     pub fn unpack(bytes: &[u8]) -> Result<Self, BackupError> {
-        let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> =
-            archive::unpack(bytes)?.into_iter().map(|entry| (entry.name, entry.bytes)).collect();
+        let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> = archive::unpack(bytes)?
+            .into_iter()
+            .map(|entry| (entry.name, entry.bytes))
+            .collect();
         let foreign = |why: &str| BackupError::Foreign(why.to_owned());
-        let manifest = files.remove(MANIFEST).ok_or_else(|| foreign("it has no manifest"))?;
+        let manifest = files
+            .remove(MANIFEST)
+            .ok_or_else(|| foreign("it has no manifest"))?;
         let manifest: Manifest = serde_json::from_slice(&manifest)
             .map_err(|error| BackupError::Foreign(error.to_string()))?;
         if manifest.format != FORMAT {
-            return Err(BackupError::Foreign(format!("it has format {}", manifest.format)));
+            return Err(BackupError::Foreign(format!(
+                "it has format {}",
+                manifest.format
+            )));
         }
         let backup = Self { manifest, files };
         for (place, version) in &backup.manifest.entries {
@@ -145,7 +159,12 @@ impl Backup {
                 return Err(BackupError::Differs(place.to_string()));
             }
         }
-        let named = backup.manifest.entries.values().filter(|v| v.link.is_none()).count();
+        let named = backup
+            .manifest
+            .entries
+            .values()
+            .filter(|v| v.link.is_none())
+            .count();
         if named != backup.files.len() {
             return Err(foreign("it holds files that its manifest does not name"));
         }
@@ -166,7 +185,10 @@ impl Backup {
     pub fn compare(&self, disk: &Disk) -> Result<(), BackupError> {
         for (place, version) in &self.manifest.entries {
             let seen = disk.read(place)?.map(|(version, _)| version);
-            if !seen.present().is_some_and(|seen| seen.same_content(version)) {
+            if !seen
+                .present()
+                .is_some_and(|seen| seen.same_content(version))
+            {
                 return Err(BackupError::Differs(place.to_string()));
             }
         }
@@ -187,7 +209,11 @@ fn expand(disk: &Disk, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
         let mut next = Vec::new();
         for path in paths {
             if name == "*" {
-                next.extend(disk.list(&path)?.into_iter().map(|(name, _)| path.join(name)));
+                next.extend(
+                    disk.list(&path)?
+                        .into_iter()
+                        .map(|(name, _)| path.join(name)),
+                );
             } else {
                 next.push(path.join(name));
             }
@@ -254,11 +280,9 @@ impl<'a> Collector<'a> {
             Observed::Present(Kind::Link) => {
                 self.add(&Place::Entry(path.to_path_buf()))?;
                 match self.disk.real_path(path)? {
-                    Some(real) if self.real.insert(real.clone()) => {
-                        match self.disk.kind(&real)? {
-                            Observed::Present(Kind::Directory) => self.inside(path, depth),
-                            _ => Ok(()),
-                        }
+                    Some(real) if self.real.insert(real.clone()) => match self.disk.kind(&real)? {
+                        Observed::Present(Kind::Directory) => self.inside(path, depth),
+                        _ => Ok(()),
                     },
                     _ => Ok(()),
                 }

@@ -1,7 +1,7 @@
 //! The shell: arguments in, one exit code out. Errors are printed here and nowhere else.
 
-pub mod args;
 mod answers;
+pub mod args;
 mod audit;
 mod backup;
 mod context;
@@ -52,9 +52,16 @@ fn parse(words: &[std::ffi::OsString]) -> Result<Arguments, Failure> {
         _ => {
             let text = error.render().to_string();
             let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-            let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let first = lines
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
             let hint = lines.find_map(|line| line.trim().strip_prefix("tip: ").map(str::to_owned));
-            Failure::usage(first, &hint.unwrap_or_else(|| "rescue-kit --help".to_owned()))
+            Failure::usage(
+                first,
+                &hint.unwrap_or_else(|| "rescue-kit --help".to_owned()),
+            )
         },
     })
 }
@@ -69,7 +76,10 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
     };
     let form = arguments.global.output;
     if form == Output::Prometheus && !matches!(command, Command::Inspect { .. }) {
-        return Err(Failure::usage("only inspect has this output", "--output human or --output json"));
+        return Err(Failure::usage(
+            "only inspect has this output",
+            "--output human or --output json",
+        ));
     }
     match command {
         Command::Inspect { renew_before } => inspect::inspect(&context, renew_before),
@@ -94,12 +104,19 @@ fn report(failure: &Failure, json: bool) {
     if json {
         say(&envelope::failure(failure));
     }
-    tell(&labelled("rescue-kit: error:", "rescue-kit: error:", &failure.text));
+    tell(&labelled(
+        "rescue-kit: error:",
+        "rescue-kit: error:",
+        &failure.text,
+    ));
     for cause in &failure.causes {
         tell(&labelled("caused by:", "caused by:", cause));
     }
     if !failure.refusals.is_empty() {
-        tell(&crate::render::text::findings(&failure.refusals, &crate::render::text::Plain));
+        tell(&crate::render::text::findings(
+            &failure.refusals,
+            &crate::render::text::Plain,
+        ));
     }
     for hint in &failure.hints {
         tell(&labelled("hint:", "hint:", hint));
@@ -108,8 +125,13 @@ fn report(failure: &Failure, json: bool) {
 
 /// Whether JSON was asked for, told even from a command line that is otherwise wrong.
 fn wants_json(words: &[std::ffi::OsString]) -> bool {
-    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let flag = words.iter().any(|word| word == "--output=json")
-        || words.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+        || words
+            .windows(2)
+            .any(|pair| pair[0] == "--output" && pair[1] == "json");
     flag || context::variable("OUTPUT").is_some_and(|value| value == "json")
 }

@@ -26,7 +26,10 @@ pub fn choice(global: &Global) -> Result<Choice, Failure> {
     let stated = match &global.now {
         None => None,
         Some(text) => Some(Utc::parse(text).ok_or_else(|| {
-            Failure::usage(format!("`{text}` is no time"), "write it as 2026-11-22T08:15:43Z")
+            Failure::usage(
+                format!("`{text}` is no time"),
+                "write it as 2026-11-22T08:15:43Z",
+            )
         })?),
     };
     let live = global.root.as_os_str() == "/";
@@ -35,7 +38,11 @@ pub fn choice(global: &Global) -> Result<Choice, Failure> {
         && stated.since(system).abs() > 300
     {
         let text = format!("--now says {stated}, but this system's clock says {system}");
-        return Err(Failure::new(crate::exit::Exit::Refused, text, "set the system's clock first"));
+        return Err(Failure::new(
+            crate::exit::Exit::Refused,
+            text,
+            "set the system's clock first",
+        ));
     }
     Ok(Choice {
         root: global.root.clone(),
@@ -48,14 +55,20 @@ pub fn choice(global: &Global) -> Result<Choice, Failure> {
 
 /// A name of a built-in profile, or a path: whatever has a slash or ends in `.toml`.
 pub fn profile(text: &str) -> Result<ProfileChoice, Failure> {
-    let is_toml = std::path::Path::new(text).extension().is_some_and(|ending| ending == "toml");
+    let is_toml = std::path::Path::new(text)
+        .extension()
+        .is_some_and(|ending| ending == "toml");
     if !text.contains('/') && !is_toml {
         return Ok(ProfileChoice::Named(text.to_owned()));
     }
     let path = PathBuf::from(text);
     let bytes = bounded(&path, 1 << 20)?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        Failure::new(crate::exit::Exit::Refused, format!("{} is not UTF-8", path.display()), "")
+        Failure::new(
+            crate::exit::Exit::Refused,
+            format!("{} is not UTF-8", path.display()),
+            "",
+        )
     })?;
     Ok(ProfileChoice::Text { path, text })
 }
@@ -69,7 +82,10 @@ pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
     let mut templates = BTreeMap::new();
     for text in &args.template {
         let (id, path) = text.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("--template {text} names no file"), "--template ID=FILE")
+            Failure::usage(
+                format!("--template {text} names no file"),
+                "--template ID=FILE",
+            )
         })?;
         known(id, &ids)?;
         let bytes = bounded(path.as_ref(), 1 << 20)?;
@@ -97,7 +113,12 @@ pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
 
 /// A duration such as `30d`, `12h`, `1h30m`, `45s`, in seconds.
 pub fn seconds(text: &str) -> Result<i64, Failure> {
-    let bad = || Failure::usage(format!("`{text}` is no duration"), "write it as 30d, 12h or 1h30m");
+    let bad = || {
+        Failure::usage(
+            format!("`{text}` is no duration"),
+            "write it as 30d, 12h or 1h30m",
+        )
+    };
     let mut total: i64 = 0;
     let mut digits = String::new();
     for c in text.chars() {
@@ -114,14 +135,23 @@ pub fn seconds(text: &str) -> Result<i64, Failure> {
             _ => return Err(bad()),
         };
         let count: i64 = std::mem::take(&mut digits).parse().map_err(|_| bad())?;
-        total = count.checked_mul(unit).and_then(|s| total.checked_add(s)).ok_or_else(bad)?;
+        total = count
+            .checked_mul(unit)
+            .and_then(|s| total.checked_add(s))
+            .ok_or_else(bad)?;
     }
-    if digits.is_empty() && !text.is_empty() { Ok(total) } else { Err(bad()) }
+    if digits.is_empty() && !text.is_empty() {
+        Ok(total)
+    } else {
+        Err(bad())
+    }
 }
 
 /// The digest of the running binary.
 pub fn binary() -> Option<Digest> {
-    std::fs::read("/proc/self/exe").ok().map(|bytes| Digest::of(&bytes))
+    std::fs::read("/proc/self/exe")
+        .ok()
+        .map(|bytes| Digest::of(&bytes))
 }
 
 /// Reads a file of this host that the operator named, up to `limit` bytes; never waits for a FIFO.
@@ -141,7 +171,9 @@ pub fn bounded(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, Failure> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     Ok(bytes)
 }
 
@@ -153,12 +185,20 @@ fn known(id: &str, ids: &[&str]) -> Result<(), Failure> {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the profile has {}", ids.join(", ")),
     };
-    Err(Failure::usage(format!("there is no certificate `{id}` in this profile"), &hint))
+    Err(Failure::usage(
+        format!("there is no certificate `{id}` in this profile"),
+        &hint,
+    ))
 }
 
 /// `NAME` for every serving certificate, `ID=NAME` for one.
 fn san(text: &str, ids: &[&str]) -> Result<(Option<String>, San), Failure> {
-    let bad = || Failure::usage(format!("`{text}` is no IP address or DNS name"), "--san [ID=]IP|DNS");
+    let bad = || {
+        Failure::usage(
+            format!("`{text}` is no IP address or DNS name"),
+            "--san [ID=]IP|DNS",
+        )
+    };
     match text.split_once('=') {
         Some((id, name)) => {
             known(id, ids)?;
@@ -170,14 +210,25 @@ fn san(text: &str, ids: &[&str]) -> Result<(Option<String>, San), Failure> {
 
 /// A key algorithm by its name.
 pub fn algorithm(text: &str) -> Result<KeyAlgorithm, Failure> {
-    const KNOWN: [&str; 6] =
-        ["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384", "ed25519"];
+    const KNOWN: [&str; 6] = [
+        "rsa-2048",
+        "rsa-3072",
+        "rsa-4096",
+        "ecdsa-p256",
+        "ecdsa-p384",
+        "ed25519",
+    ];
     let lower = text.to_lowercase();
     if !KNOWN.contains(&lower.as_str()) {
         let text = format!("`{text}` is no key algorithm of this tool");
-        return Err(Failure::usage(text, &format!("one of {}", KNOWN.join(", "))));
+        return Err(Failure::usage(
+            text,
+            &format!("one of {}", KNOWN.join(", ")),
+        ));
     }
-    lower.parse().map_err(|_| Failure::usage(format!("`{text}` is no key algorithm"), ""))
+    lower
+        .parse()
+        .map_err(|_| Failure::usage(format!("`{text}` is no key algorithm"), ""))
 }
 
 #[cfg(test)]
@@ -188,7 +239,14 @@ mod tests {
     fn reads_durations() {
         assert_eq!(seconds("30d").ok(), Some(2_592_000));
         assert_eq!(seconds("1h30m").ok(), Some(5_400));
-        for bad in ["", "30", "d", "1x", "99999999999999999999d", "999999999999999999d"] {
+        for bad in [
+            "",
+            "30",
+            "d",
+            "1x",
+            "99999999999999999999d",
+            "999999999999999999d",
+        ] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
     }

@@ -120,7 +120,11 @@ impl Status {
 
 /// The worst state that `defects` put a certificate in.
 pub fn status(defects: &[Defect]) -> Status {
-    defects.iter().map(Defect::status).min().unwrap_or(Status::Ok)
+    defects
+        .iter()
+        .map(Defect::status)
+        .min()
+        .unwrap_or(Status::Ok)
 }
 
 /// Everything wrong with a credential. `renew_before` is in seconds.
@@ -149,7 +153,9 @@ pub fn of_credential(
     if !missing.is_empty() {
         defects.push(Defect::NamesMissing(missing));
     }
-    if let Some(issuer) = inventory.authority(&credential.signer).and_then(AuthorityState::cert)
+    if let Some(issuer) = inventory
+        .authority(&credential.signer)
+        .and_then(AuthorityState::cert)
         && cert.not_after > issuer.not_after
     {
         defects.push(Defect::OutlivesIssuer(issuer.not_after));
@@ -211,7 +217,10 @@ fn kubeconfig_defects(credential: &CredentialState, inventory: &Inventory) -> Ve
             _ => Vec::new(),
         };
     };
-    let Some(own) = inventory.authority(&credential.signer).and_then(|a| a.chain.present()) else {
+    let Some(own) = inventory
+        .authority(&credential.signer)
+        .and_then(|a| a.chain.present())
+    else {
         return Vec::new();
     };
     match &kubeconfig.ca {
@@ -222,21 +231,26 @@ fn kubeconfig_defects(credential: &CredentialState, inventory: &Inventory) -> Ve
 
 fn trusts(trusted: &[Cert], own: &[Cert], credential: &CredentialState) -> bool {
     let holds = |cert: &Cert| trusted.iter().any(|anchor| anchor.der == cert.der);
-    let chained = credential.chain.present().is_some_and(|chain| chain.len() > 1);
+    let chained = credential
+        .chain
+        .present()
+        .is_some_and(|chain| chain.len() > 1);
     holds(&own[0]) || (chained && own.iter().any(holds))
 }
 
 fn link_defect(credential: &CredentialState, inventory: &Inventory) -> Option<Defect> {
-    let Placement::Pem { path, .. } = &credential.placement else { return None };
+    let Placement::Pem { path, .. } = &credential.placement else {
+        return None;
+    };
     let entry = crate::place::Place::Entry(path.clone());
     let version = inventory.objects.get(&entry).and_then(Observed::present)?;
     version.link.is_none().then_some(Defect::LinkIsFile)
 }
 
 fn wanted_by_another(credential: &CredentialState, inventory: &Inventory) -> bool {
-    inventory.credentials.iter().any(|other| {
-        matches!(&other.placement, Placement::Delegated { to, .. } if *to == credential.id)
-    })
+    inventory.credentials.iter().any(
+        |other| matches!(&other.placement, Placement::Delegated { to, .. } if *to == credential.id),
+    )
 }
 
 #[cfg(test)]
@@ -246,7 +260,10 @@ mod tests {
     #[test]
     fn the_worst_state_wins() {
         let at = Utc::from_unix(0);
-        assert_eq!(status(&[Defect::Expired(at), Defect::KeyMismatch]), Status::Mismatch);
+        assert_eq!(
+            status(&[Defect::Expired(at), Defect::KeyMismatch]),
+            Status::Mismatch
+        );
         assert_eq!(status(&[Defect::OutlivesIssuer(at)]), Status::Ok);
         assert_eq!(status(&[]), Status::Ok);
     }

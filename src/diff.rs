@@ -53,13 +53,15 @@ pub fn between(before: &Inventory, after: &Inventory) -> Diff {
 pub fn planned(inventory: &Inventory, plan: &Plan) -> Diff {
     let mut diff = Diff::default();
     for stage in &plan.phases.stage {
-        diff.before.extend(inventory.credential(&stage.credential).and_then(face));
+        diff.before
+            .extend(inventory.credential(&stage.credential).and_then(face));
         let recipe = &stage.recipe;
         let (subject, mut sans) = match &recipe.origin {
             Origin::Old(cert) => (cert.subject.to_string(), words(&cert.sans)),
-            Origin::New(template) => {
-                (template.common_name.clone().unwrap_or_default(), words(&template.hosts))
-            },
+            Origin::New(template) => (
+                template.common_name.clone().unwrap_or_default(),
+                words(&template.hosts),
+            ),
         };
         sans.extend(recipe.add.iter().map(|name| name.san.to_string()));
         diff.after.push(Face {

@@ -189,7 +189,9 @@ impl FromStr for Scenario {
     type Err = UnknownScenario;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|scenario| scenario.name() == text);
+        let known = Self::ALL
+            .into_iter()
+            .find(|scenario| scenario.name() == text);
         known.ok_or_else(|| UnknownScenario(text.to_owned()))
     }
 }
@@ -215,7 +217,11 @@ pub fn make(
     let broken = damage::damage(&mut tree, scenario, algorithm, dates)?;
     tree.write(root)?;
     let stated = (scenario == Scenario::ClockWrong).then(|| now.plus(-LOST));
-    Ok(Made { root: root.to_path_buf(), broken, now: stated })
+    Ok(Made {
+        root: root.to_path_buf(),
+        broken,
+        now: stated,
+    })
 }
 
 /// When things were made.
@@ -247,12 +253,26 @@ impl Dates {
     fn of(scenario: Scenario, now: Utc) -> Self {
         let year_ago = now.plus(-EXPIRED - YEAR);
         let recently = now.plus(-EXPIRED + Utc::DAY);
-        let usual =
-            Self { installed: year_ago, leaves: year_ago, kubelet: year_ago, touched: recently };
+        let usual = Self {
+            installed: year_ago,
+            leaves: year_ago,
+            kubelet: year_ago,
+            touched: recently,
+        };
         match scenario {
-            Scenario::CaExpired => Self { installed: now.plus(-EXPIRED - TEN_YEARS), ..usual },
-            Scenario::KubeletOnly => Self { leaves: recently, ..usual },
-            Scenario::WrongSan => Self { leaves: recently, kubelet: recently, ..usual },
+            Scenario::CaExpired => Self {
+                installed: now.plus(-EXPIRED - TEN_YEARS),
+                ..usual
+            },
+            Scenario::KubeletOnly => Self {
+                leaves: recently,
+                ..usual
+            },
+            Scenario::WrongSan => Self {
+                leaves: recently,
+                kubelet: recently,
+                ..usual
+            },
             _ => usual,
         }
     }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use crate::audit::AuditError;
+use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::flow::rescue::RescueError;
 use crate::flow::site::SiteError;
 use crate::run::RunError;
 use crate::store::StoreError;
-use crate::exit::Exit;
 
 /// A failure as the operator sees it: a fragment, its causes, what to type next.
 #[derive(Clone, Debug)]
@@ -28,8 +28,18 @@ pub struct Failure {
 impl Failure {
     /// A failure without cause.
     pub fn new(exit: Exit, text: impl Into<String>, hint: &str) -> Self {
-        let hints = if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] };
-        Self { exit, text: text.into(), causes: Vec::new(), hints, refusals: Vec::new() }
+        let hints = if hint.is_empty() {
+            Vec::new()
+        } else {
+            vec![hint.to_owned()]
+        };
+        Self {
+            exit,
+            text: text.into(),
+            causes: Vec::new(),
+            hints,
+            refusals: Vec::new(),
+        }
     }
 
     /// A wrong command line.
@@ -39,7 +49,11 @@ impl Failure {
 
     /// A file of this host that cannot be read.
     pub fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        let mut failure = Self::new(Exit::Refused, format!("cannot read {}", path.display()), "check the path");
+        let mut failure = Self::new(
+            Exit::Refused,
+            format!("cannot read {}", path.display()),
+            "check the path",
+        );
         failure.causes.push(error.to_string());
         failure
     }
@@ -64,8 +78,12 @@ impl From<SiteError> for Failure {
                 &error,
                 "name the root of the node's disk: --root DIR, or a layout: --profile NAME|FILE",
             ),
-            SiteError::Profile { .. } => Self::of(Exit::Refused, &error, "rescue-kit profile validate FILE"),
-            SiteError::UnknownProfile(_) => Self::of(Exit::Usage, &error, "rescue-kit profile list"),
+            SiteError::Profile { .. } => {
+                Self::of(Exit::Refused, &error, "rescue-kit profile validate FILE")
+            },
+            SiteError::UnknownProfile(_) => {
+                Self::of(Exit::Usage, &error, "rescue-kit profile list")
+            },
         }
     }
 }
@@ -74,7 +92,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
             StoreError::Locked { .. } => "wait until the other run has ended",
-            StoreError::Open { .. } => "check the path and your permissions; on a node's own disk run as root",
+            StoreError::Open { .. } => {
+                "check the path and your permissions; on a node's own disk run as root"
+            },
             _ => "nothing was changed; check the disk and your permissions",
         };
         Self::of(Exit::Refused, &error, hint)
@@ -123,23 +143,34 @@ fn ending(error: &RescueError) -> (Exit, String) {
     let text = str::to_owned;
     match error {
         RescueError::Audit { run, .. } => (Exit::Stuck, format!("rescue-kit audit pack {run}")),
-        RescueError::Backup(_) => (Exit::Refused, text("mend or move away what is named, then try again")),
+        RescueError::Backup(_) => (
+            Exit::Refused,
+            text("mend or move away what is named, then try again"),
+        ),
         RescueError::Bug(_) => (Exit::Bug, text("this is a bug; nothing was changed")),
-        RescueError::Crypto(_) => (Exit::Refused, text("nothing was changed; is /dev/urandom there?")),
+        RescueError::Crypto(_) => (
+            Exit::Refused,
+            text("nothing was changed; is /dev/urandom there?"),
+        ),
         RescueError::Failed { .. } | RescueError::Unproved { .. } => (
             Exit::RolledBack,
             text("everything is as it was; mend the cause, then run again"),
         ),
         RescueError::Foreign { .. } => (
             Exit::Refused,
-            text("nothing was changed; put those files back, or restore the run's backup: rescue-kit backup list"),
+            text(
+                "nothing was changed; put those files back, or restore the run's backup: rescue-kit backup list",
+            ),
         ),
         RescueError::Interrupted { run, signal } => (
             Exit::Signal(*signal),
             format!("rescue-kit resume {run}, or: rescue-kit rollback {run}"),
         ),
         RescueError::NoRun(_) => (Exit::Refused, text("rescue-kit runs list")),
-        RescueError::Stale(_) => (Exit::Refused, text("make a new plan: rescue-kit plan --out FILE")),
+        RescueError::Stale(_) => (
+            Exit::Refused,
+            text("make a new plan: rescue-kit plan --out FILE"),
+        ),
         RescueError::Stuck { run, .. } => (
             Exit::Stuck,
             format!("rescue-kit resume {run}, or: rescue-kit rollback {run}"),

@@ -20,7 +20,12 @@ pub struct Facts(BTreeMap<String, Vec<Fact>>);
 
 impl Facts {
     /// Adds a value under `key`, unless the same value is there already.
-    pub fn add(&mut self, key: impl Into<String>, value: impl Into<String>, why: impl Into<String>) {
+    pub fn add(
+        &mut self,
+        key: impl Into<String>,
+        value: impl Into<String>,
+        why: impl Into<String>,
+    ) {
         let (value, why) = (value.into(), why.into());
         let values = self.0.entry(key.into()).or_default();
         if values.iter().all(|known| known.value != value) {
@@ -40,6 +45,8 @@ impl Facts {
 
     /// All keys with their values, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[Fact])> {
-        self.0.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+        self.0
+            .iter()
+            .map(|(key, values)| (key.as_str(), values.as_slice()))
     }
 }

@@ -128,10 +128,20 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
         all.push(finding(Code::Clock, Severity::Critical, "clock", why, hint));
     }
     for authority in &inventory.authorities {
-        all.extend(authority_findings(authority, inventory, profile, renew_before));
+        all.extend(authority_findings(
+            authority,
+            inventory,
+            profile,
+            renew_before,
+        ));
     }
     for credential in &inventory.credentials {
-        all.extend(credential_findings(credential, inventory, profile, renew_before));
+        all.extend(credential_findings(
+            credential,
+            inventory,
+            profile,
+            renew_before,
+        ));
     }
     all.extend(inventory.key_pairs.iter().filter_map(key_pair_finding));
     all.extend(file_findings(inventory, profile));
@@ -143,9 +153,15 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
 
 /// The first cause in one sentence; `None` if nothing is critical.
 pub fn cause(findings: &[Finding], inventory: &Inventory, profile: &Profile) -> Option<String> {
-    let first = findings.first().filter(|f| f.severity == Severity::Critical)?;
+    let first = findings
+        .first()
+        .filter(|f| f.severity == Severity::Critical)?;
     let subjects = |f: &&Finding| f.severity == Severity::Critical && f.subject != first.subject;
-    let mut others: Vec<&str> = findings.iter().filter(subjects).map(|f| &*f.subject).collect();
+    let mut others: Vec<&str> = findings
+        .iter()
+        .filter(subjects)
+        .map(|f| &*f.subject)
+        .collect();
     others.sort_unstable();
     others.dedup();
     let breaks = breaks(&first.subject, inventory, profile);
@@ -175,8 +191,14 @@ fn breaks<'a>(subject: &str, inventory: &Inventory, profile: &'a Profile) -> &'a
     let authority = profile.authority.get(subject).map(|a| a.breaks.as_str());
     let credential = profile.credential.get(subject).map(|c| c.breaks.as_str());
     // An authority without key breaks nothing by itself.
-    let usable = inventory.authority(subject).is_none_or(|a| a.cert().is_some());
-    if usable { authority.or(credential).unwrap_or_default() } else { "" }
+    let usable = inventory
+        .authority(subject)
+        .is_none_or(|a| a.cert().is_some());
+    if usable {
+        authority.or(credential).unwrap_or_default()
+    } else {
+        ""
+    }
 }
 
 fn finding(
@@ -186,7 +208,13 @@ fn finding(
     text: impl Into<String>,
     hint: impl Into<String>,
 ) -> Finding {
-    Finding { code, severity, subject: subject.to_owned(), text: text.into(), hint: hint.into() }
+    Finding {
+        code,
+        severity,
+        subject: subject.to_owned(),
+        text: text.into(),
+        hint: hint.into(),
+    }
 }
 
 fn authority_findings(
@@ -198,7 +226,9 @@ fn authority_findings(
     let defects = defect::of_authority(authority, inventory.at, renew_before);
     let leaf_due = inventory.credentials.iter().any(|credential| {
         credential.signer == authority.id
-            && defect::of_credential(credential, inventory, renew_before).iter().any(Defect::is_due)
+            && defect::of_credential(credential, inventory, renew_before)
+                .iter()
+                .any(Defect::is_due)
     });
     let about = |code, severity, defect: &Defect, path: &PathBuf, hint: String| {
         let text = format!(
@@ -210,29 +240,55 @@ fn authority_findings(
         finding(code, severity, &authority.id, text, hint)
     };
     let narrow = narrowing(&authority.id, profile);
-    let blocked = if leaf_due { Severity::Critical } else { Severity::Warning };
+    let blocked = if leaf_due {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
     let (cert, key) = (&authority.cert_path, &authority.key_path);
     let judge = |defect: &Defect| match defect {
-        Defect::Expired(_) => about(Code::CaExpired, Severity::Critical, defect, cert, narrow.clone()),
+        Defect::Expired(_) => about(
+            Code::CaExpired,
+            Severity::Critical,
+            defect,
+            cert,
+            narrow.clone(),
+        ),
         Defect::Expiring(_) => {
             let hint = "plan the renewal of this CA before it ends";
-            about(Code::CaExpiring, Severity::Warning, defect, cert, hint.to_owned())
+            about(
+                Code::CaExpiring,
+                Severity::Warning,
+                defect,
+                cert,
+                hint.to_owned(),
+            )
         },
         Defect::KeyMissing => {
-            let hint = format!("put the key beside it for the rescue, or leave its leaves out: {narrow}");
+            let hint =
+                format!("put the key beside it for the rescue, or leave its leaves out: {narrow}");
             about(Code::CaKeyMissing, blocked, defect, key, hint)
         },
         Defect::KeyMismatch | Defect::KeyUnreadable(_) => {
             about(Code::CaKeyUnusable, blocked, defect, key, narrow.clone())
         },
-        _ => about(Code::CaUnusable, Severity::Critical, defect, cert, narrow.clone()),
+        _ => about(
+            Code::CaUnusable,
+            Severity::Critical,
+            defect,
+            cert,
+            narrow.clone(),
+        ),
     };
     defects.iter().map(judge).collect()
 }
 
 /// The flag that leaves out everything an authority would have to sign.
 fn narrowing(authority: &str, profile: &Profile) -> String {
-    let ids = profile.credential.iter().filter(|(_, c)| c.signer == authority);
+    let ids = profile
+        .credential
+        .iter()
+        .filter(|(_, c)| c.signer == authority);
     let ids: Vec<&str> = ids.map(|(id, _)| id.as_str()).collect();
     format!("--skip {}", ids.join(","))
 }
@@ -288,20 +344,45 @@ fn key_pair_finding(pair: &KeyPairState) -> Option<Finding> {
         (_, _, Some(false)) => "has halves that do not belong together".to_owned(),
         _ => return None,
     };
-    let text = format!("key pair {} ({}) {why}", pair.id, pair.private_path.display());
+    let text = format!(
+        "key pair {} ({}) {why}",
+        pair.id,
+        pair.private_path.display()
+    );
     let hint = "restore it from a backup; a new one would make every service-account token invalid";
-    Some(finding(Code::KeyPair, Severity::Critical, &pair.id, text, hint))
+    Some(finding(
+        Code::KeyPair,
+        Severity::Critical,
+        &pair.id,
+        text,
+        hint,
+    ))
 }
 
 /// Modes and owners of the files that the profile owns.
 fn file_findings(inventory: &Inventory, profile: &Profile) -> Vec<Finding> {
     let mut all = Vec::new();
     for authority in &inventory.authorities {
-        all.extend(mode_finding(&authority.id, &authority.cert_path, 0o644, false, inventory));
-        all.extend(mode_finding(&authority.id, &authority.key_path, 0o600, true, inventory));
+        all.extend(mode_finding(
+            &authority.id,
+            &authority.cert_path,
+            0o644,
+            false,
+            inventory,
+        ));
+        all.extend(mode_finding(
+            &authority.id,
+            &authority.key_path,
+            0o600,
+            true,
+            inventory,
+        ));
     }
     for credential in &inventory.credentials {
-        let modes = profile.credential.get(&credential.id).map(|c| c.create.mode.as_slice());
+        let modes = profile
+            .credential
+            .get(&credential.id)
+            .map(|c| c.create.mode.as_slice());
         let modes = modes.unwrap_or_default();
         let first = modes.first().copied().unwrap_or(0o600);
         let id = &credential.id;
@@ -318,7 +399,13 @@ fn file_findings(inventory: &Inventory, profile: &Profile) -> Vec<Finding> {
         }
     }
     for pair in &inventory.key_pairs {
-        all.extend(mode_finding(&pair.id, &pair.private_path, 0o600, true, inventory));
+        all.extend(mode_finding(
+            &pair.id,
+            &pair.private_path,
+            0o600,
+            true,
+            inventory,
+        ));
     }
     all
 }
@@ -330,23 +417,43 @@ fn mode_finding(
     secret: bool,
     inventory: &Inventory,
 ) -> Vec<Finding> {
-    let Some(version) = inventory.version(path) else { return Vec::new() };
+    let Some(version) = inventory.version(path) else {
+        return Vec::new();
+    };
     let (mode, at) = (version.meta.mode, path.display());
     let mut all = Vec::new();
     if secret && mode & 0o077 != 0 {
         let text = format!("{at} holds a private key and others may use it (mode {mode:04o})");
         let hint = format!("chmod {expected:04o} {at}");
-        all.push(finding(Code::Exposed, Severity::Warning, subject, text, hint));
+        all.push(finding(
+            Code::Exposed,
+            Severity::Warning,
+            subject,
+            text,
+            hint,
+        ));
     } else if mode & !expected & 0o777 != 0 {
         let text = format!("{at} has mode {mode:04o}, looser than {expected:04o}");
         let hint = format!("chmod {expected:04o} {at}");
-        all.push(finding(Code::LooseMode, Severity::Info, subject, text, hint));
+        all.push(finding(
+            Code::LooseMode,
+            Severity::Info,
+            subject,
+            text,
+            hint,
+        ));
     }
     let owner = (version.meta.uid, version.meta.gid);
     if let Some(expected) = inventory.owner.filter(|expected| *expected != owner) {
         let text = format!("{at} belongs to {}:{}", owner.0, owner.1);
         let hint = format!("chown {}:{} {at}", expected.0, expected.1);
-        all.push(finding(Code::ForeignOwner, Severity::Info, subject, text, hint));
+        all.push(finding(
+            Code::ForeignOwner,
+            Severity::Info,
+            subject,
+            text,
+            hint,
+        ));
     }
     all
 }
@@ -358,7 +465,13 @@ fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
         match &found.chain {
             Observed::Unknown(why) => {
                 let (code, hint) = (Code::FoundUnreadable, "look at the file");
-                vec![finding(code, Severity::Info, &subject, format!("{at} {why}"), hint)]
+                vec![finding(
+                    code,
+                    Severity::Info,
+                    &subject,
+                    format!("{at} {why}"),
+                    hint,
+                )]
             },
             Observed::Present(chain) => chain
                 .iter()
@@ -373,7 +486,10 @@ fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
 }
 
 fn found_expired(subject: &str, defect: &Defect, now: Utc) -> Finding {
-    let text = format!("{subject} {}; the rescue does not touch it", defect.text(now));
+    let text = format!(
+        "{subject} {}; the rescue does not touch it",
+        defect.text(now)
+    );
     let hint = "replace it with a copy of the renewed file once the rescue is done";
     finding(Code::FoundExpired, Severity::Warning, subject, text, hint)
 }

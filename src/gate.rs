@@ -32,7 +32,9 @@ impl ClockFacts {
             && self.stated.is_none()
             && hardware.since(at).abs() > Utc::DAY
         {
-            return Err(format!("the system says {at}, but the hardware clock says {hardware}"));
+            return Err(format!(
+                "the system says {at}, but the hardware clock says {hardware}"
+            ));
         }
         match self.witnesses.first() {
             Some(witness) if self.stated.is_none() && at.since(witness.at) > AHEAD => Err(format!(
@@ -65,7 +67,11 @@ mod tests {
     fn a_clock_behind_a_witness_is_refused_even_if_stated() {
         let at = Utc::parse("2026-01-01T00:00:00Z").unwrap();
         assert!(clock("2026-06-01T00:00:00Z", None).judge(at).is_err());
-        assert!(clock("2026-06-01T00:00:00Z", Some("2026-01-01T00:00:00Z")).judge(at).is_err());
+        assert!(
+            clock("2026-06-01T00:00:00Z", Some("2026-01-01T00:00:00Z"))
+                .judge(at)
+                .is_err()
+        );
         assert!(clock("2026-01-01T00:04:00Z", None).judge(at).is_ok());
     }
 
@@ -73,6 +79,10 @@ mod tests {
     fn a_clock_years_ahead_needs_to_be_stated() {
         let at = Utc::parse("2036-01-01T00:00:00Z").unwrap();
         assert!(clock("2026-06-01T00:00:00Z", None).judge(at).is_err());
-        assert!(clock("2026-06-01T00:00:00Z", Some("2036-01-01T00:00:00Z")).judge(at).is_ok());
+        assert!(
+            clock("2026-06-01T00:00:00Z", Some("2036-01-01T00:00:00Z"))
+                .judge(at)
+                .is_ok()
+        );
     }
 }

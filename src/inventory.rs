@@ -279,8 +279,13 @@ impl CredentialState {
 
     /// Required names that the leaf does not carry.
     pub fn missing_names(&self) -> Vec<&WantedName> {
-        let Some(cert) = self.cert() else { return Vec::new() };
-        self.wanted.iter().filter(|w| !cert.sans.iter().any(|san| san.covers(&w.san))).collect()
+        let Some(cert) = self.cert() else {
+            return Vec::new();
+        };
+        self.wanted
+            .iter()
+            .filter(|w| !cert.sans.iter().any(|san| san.covers(&w.san)))
+            .collect()
     }
 }
 
@@ -299,12 +304,16 @@ impl Inventory {
 
     /// The credential with this id.
     pub fn credential(&self, id: &str) -> Option<&CredentialState> {
-        self.credentials.iter().find(|credential| credential.id == id)
+        self.credentials
+            .iter()
+            .find(|credential| credential.id == id)
     }
 
     /// The version of a file that was read.
     pub fn version(&self, path: &PathBuf) -> Option<&Version> {
-        self.objects.get(&Place::File(path.clone())).and_then(Observed::present)
+        self.objects
+            .get(&Place::File(path.clone()))
+            .and_then(Observed::present)
     }
 
     /// What a plan depends on: the content of every object, the node, the profile and the tool; no times.
@@ -312,7 +321,12 @@ impl Inventory {
         let contents: BTreeMap<String, Observed<Digest>> = self
             .objects
             .iter()
-            .map(|(at, seen)| (format!("{at:?}"), seen.clone().map(|version| version.sha256)))
+            .map(|(at, seen)| {
+                (
+                    format!("{at:?}"),
+                    seen.clone().map(|version| version.sha256),
+                )
+            })
             .collect();
         let basis = (&self.node.id, profile, env!("CARGO_PKG_VERSION"), contents);
         // Serialising plain tables and strings into memory has no way to fail.

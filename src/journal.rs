@@ -216,10 +216,15 @@ pub fn pending(log: &[Record]) -> Option<(&StepId, Way)> {
 /// Decides the next move. `seen` is what the place of the [`pending`] step holds now, if one is pending.
 pub fn next(plan: &Plan, log: &[Record], seen: Option<Content>, goal: Way) -> Move {
     if let Some((step, way)) = pending(log) {
-        let (Some(before), Some(after)) = (content_before(log, step), content_after(log, step)) else {
+        let (Some(before), Some(after)) = (content_before(log, step), content_after(log, step))
+        else {
             return Move::Blocked(step.clone());
         };
-        let (from, to) = if way == Way::Forward { (before, after) } else { (after, before) };
+        let (from, to) = if way == Way::Forward {
+            (before, after)
+        } else {
+            (after, before)
+        };
         return match seen {
             Some(content) if content == to => Move::Settle(step.clone(), way, true),
             Some(content) if content == from => Move::Settle(step.clone(), way, false),
@@ -232,12 +237,16 @@ pub fn next(plan: &Plan, log: &[Record], seen: Option<Content>, goal: Way) -> Mo
         Way::Forward => commits
             .iter()
             .find(|commit| !is_placed(log, &commit.id))
-            .map_or(Move::Finish(Verdict::Done), |c| Move::Commit(c.id.clone(), Way::Forward)),
+            .map_or(Move::Finish(Verdict::Done), |c| {
+                Move::Commit(c.id.clone(), Way::Forward)
+            }),
         Way::Back => commits
             .iter()
             .rev()
             .find(|commit| is_placed(log, &commit.id))
-            .map_or(Move::Finish(Verdict::RolledBack), |c| Move::Commit(c.id.clone(), Way::Back)),
+            .map_or(Move::Finish(Verdict::RolledBack), |c| {
+                Move::Commit(c.id.clone(), Way::Back)
+            }),
     }
 }
 
@@ -245,7 +254,11 @@ pub fn next(plan: &Plan, log: &[Record], seen: Option<Content>, goal: Way) -> Mo
 pub fn is_placed(log: &[Record], id: &str) -> bool {
     let mut placed = false;
     for record in log {
-        if let Body::Outcome { step, way, result: Ok(_) } = &record.body
+        if let Body::Outcome {
+            step,
+            way,
+            result: Ok(_),
+        } = &record.body
             && step == id
         {
             placed = *way == Way::Forward;
@@ -265,7 +278,12 @@ pub fn staged(log: &[Record]) -> Option<&BTreeMap<StepId, Option<Digest>>> {
 /// What was in a step's place before the run first touched it.
 pub fn before<'a>(log: &'a [Record], id: &str) -> Option<&'a Observed<Version>> {
     log.iter().find_map(|record| match &record.body {
-        Body::Intent { step, way: Way::Forward, before, .. } if step == id => Some(before),
+        Body::Intent {
+            step,
+            way: Way::Forward,
+            before,
+            ..
+        } if step == id => Some(before),
         _ => None,
     })
 }
@@ -289,7 +307,11 @@ pub fn verdict(log: &[Record]) -> Option<Verdict> {
 /// The last failure that the journal tells of.
 pub fn failure(log: &[Record]) -> Option<(&StepId, &str)> {
     log.iter().rev().find_map(|record| match &record.body {
-        Body::Outcome { step, result: Err(why), .. } => Some((step, why.as_str())),
+        Body::Outcome {
+            step,
+            result: Err(why),
+            ..
+        } => Some((step, why.as_str())),
         _ => None,
     })
 }
@@ -297,7 +319,10 @@ pub fn failure(log: &[Record]) -> Option<(&StepId, &str)> {
 /// What the run issued, in order.
 pub fn issued(log: &[Record]) -> impl Iterator<Item = &Issued> {
     log.iter().filter_map(|record| match &record.body {
-        Body::Outcome { result: Ok(Evidence::Issued(issued)), .. } => Some(&**issued),
+        Body::Outcome {
+            result: Ok(Evidence::Issued(issued)),
+            ..
+        } => Some(&**issued),
         _ => None,
     })
 }
@@ -364,7 +389,10 @@ mod tests {
             purpose: Purpose::Rescue,
             profile: "kubeadm".to_owned(),
             node: Node {
-                name: Some(Fact { value: "cp1".to_owned(), why: "test".to_owned() }),
+                name: Some(Fact {
+                    value: "cp1".to_owned(),
+                    why: "test".to_owned(),
+                }),
                 id: Digest::of(b"node"),
             },
             inventory: Digest::of(b"inventory"),
@@ -400,12 +428,21 @@ mod tests {
 
     fn intent(step: &str, way: Way) -> Body {
         let (step, temp) = (step.to_owned(), String::new());
-        Body::Intent { step, way, before: Observed::Absent, temp }
+        Body::Intent {
+            step,
+            way,
+            before: Observed::Absent,
+            temp,
+        }
     }
 
     fn done(step: &str, way: Way) -> Body {
         let result = Ok(Evidence::Placed(Observed::Absent));
-        Body::Outcome { step: step.to_owned(), way, result }
+        Body::Outcome {
+            step: step.to_owned(),
+            way,
+            result,
+        }
     }
 
     #[test]
@@ -413,12 +450,24 @@ mod tests {
         let forward = [intent("c01", Way::Forward), done("c01", Way::Forward)];
         let log1 = log(forward.to_vec());
         let c02 = "c02".to_owned();
-        assert_eq!(next(&plan(), &log1, None, Way::Forward), Move::Commit(c02, Way::Forward));
+        assert_eq!(
+            next(&plan(), &log1, None, Way::Forward),
+            Move::Commit(c02, Way::Forward)
+        );
         let c01 = "c01".to_owned();
-        assert_eq!(next(&plan(), &log1, None, Way::Back), Move::Commit(c01, Way::Back));
-        let back = [forward.to_vec(), vec![intent("c01", Way::Back), done("c01", Way::Back)]];
+        assert_eq!(
+            next(&plan(), &log1, None, Way::Back),
+            Move::Commit(c01, Way::Back)
+        );
+        let back = [
+            forward.to_vec(),
+            vec![intent("c01", Way::Back), done("c01", Way::Back)],
+        ];
         let log2 = log(back.concat());
-        assert_eq!(next(&plan(), &log2, None, Way::Back), Move::Finish(Verdict::RolledBack));
+        assert_eq!(
+            next(&plan(), &log2, None, Way::Back),
+            Move::Finish(Verdict::RolledBack)
+        );
     }
 
     #[test]
@@ -428,7 +477,10 @@ mod tests {
         let id = "c01".to_owned();
         let new = Content::Digest(Digest::of(b"new1"));
         assert_eq!(look(new), Move::Settle(id.clone(), Way::Forward, true));
-        assert_eq!(look(Content::Absent), Move::Settle(id.clone(), Way::Forward, false));
+        assert_eq!(
+            look(Content::Absent),
+            Move::Settle(id.clone(), Way::Forward, false)
+        );
         let foreign = Content::Digest(Digest::of(b"somebody else's"));
         assert_eq!(look(foreign), Move::Blocked(id.clone()));
         assert_eq!(look(Content::Unknown), Move::Blocked(id));
@@ -437,14 +489,22 @@ mod tests {
     #[test]
     fn issues_everything_before_the_first_change() {
         assert_eq!(next(&plan(), &[], None, Way::Forward), Move::Stage);
-        assert_eq!(next(&plan(), &[], None, Way::Back), Move::Finish(Verdict::RolledBack));
+        assert_eq!(
+            next(&plan(), &[], None, Way::Back),
+            Move::Finish(Verdict::RolledBack)
+        );
     }
 
     #[test]
     fn a_line_that_does_not_follow_is_refused() {
         let records = log(vec![intent("c01", Way::Forward)]);
-        let lines: Vec<String> =
-            records.iter().map(|r| serde_json::to_string(r).unwrap()).collect();
-        assert_eq!(read(&lines).unwrap_err(), "line 2 does not follow the line before");
+        let lines: Vec<String> = records
+            .iter()
+            .map(|r| serde_json::to_string(r).unwrap())
+            .collect();
+        assert_eq!(
+            read(&lines).unwrap_err(),
+            "line 2 does not follow the line before"
+        );
     }
 }

@@ -52,11 +52,22 @@ impl Action {
 
 /// The entries of one run, in order of time.
 pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
-    let Some(begin) = journal::begin(log) else { return Vec::new() };
+    let Some(begin) = journal::begin(log) else {
+        return Vec::new();
+    };
     let mut entries = Vec::new();
     for record in log {
-        let Body::Outcome { step, way, result: Ok(_) } = &record.body else { continue };
-        let Some(credential) = last_of_credential(plan, step, *way) else { continue };
+        let Body::Outcome {
+            step,
+            way,
+            result: Ok(_),
+        } = &record.body
+        else {
+            continue;
+        };
+        let Some(credential) = last_of_credential(plan, step, *way) else {
+            continue;
+        };
         let Some(issued) = journal::issued(log).find(|issued| issued.credential == credential)
         else {
             continue;
@@ -84,10 +95,16 @@ fn last_of_credential<'a>(plan: &'a Plan, step: &str, way: Way) -> Option<&'a st
     let commit = plan.commit(step)?;
     let of_same = |c: &&crate::plan::step::Commit| {
         c.credential == commit.credential
-            && c.parts.iter().any(|(_, s)| matches!(s, Source::Staged(_) | Source::Link(_)))
+            && c.parts
+                .iter()
+                .any(|(_, s)| matches!(s, Source::Staged(_) | Source::Link(_)))
     };
     let mut steps = plan.phases.commit.iter().filter(of_same);
-    let last = if way == Way::Forward { steps.next_back() } else { steps.next() };
+    let last = if way == Way::Forward {
+        steps.next_back()
+    } else {
+        steps.next()
+    };
     (last?.id == step).then_some(commit.credential.as_str())
 }
 
@@ -120,7 +137,10 @@ pub fn sql(entries: &[Entry]) -> String {
         for time in [2, 4] {
             fields[time] = fields[time].replace('T', " ").replace('Z', "");
         }
-        text.push_str(&format!("INSERT INTO certificate_ledger VALUES ({});\n", fields.join(", ")));
+        text.push_str(&format!(
+            "INSERT INTO certificate_ledger VALUES ({});\n",
+            fields.join(", ")
+        ));
     }
     text
 }

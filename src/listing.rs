@@ -68,10 +68,16 @@ pub enum RowKind {
 
 /// Every certificate: authorities, leaves in the profile's order, then what was found beside them.
 pub fn rows(inventory: &Inventory, renew_before: i64) -> Vec<Row> {
-    let authorities = inventory.authorities.iter().map(|a| of_authority(a, inventory, renew_before));
+    let authorities = inventory
+        .authorities
+        .iter()
+        .map(|a| of_authority(a, inventory, renew_before));
     let credentials = inventory.credentials.iter();
     let credentials = credentials.filter_map(|c| of_credential(c, inventory, renew_before));
-    let found = inventory.found.iter().flat_map(|f| of_found(f, inventory.at, renew_before));
+    let found = inventory
+        .found
+        .iter()
+        .flat_map(|f| of_found(f, inventory.at, renew_before));
     authorities.chain(credentials).chain(found).collect()
 }
 
@@ -80,10 +86,19 @@ fn of_authority(authority: &AuthorityState, inventory: &Inventory, renew_before:
     // Where the key is, is a matter of policy; it is a finding, not the state of the certificate.
     let about_cert = |d: &defect::Defect| !matches!(d, defect::Defect::KeyMissing);
     let state: Vec<defect::Defect> = defects.iter().filter(|d| about_cert(d)).cloned().collect();
-    let mut row = blank(&authority.id, &authority.cert_path, RowKind::Ca, authority.cert(), inventory.at);
+    let mut row = blank(
+        &authority.id,
+        &authority.cert_path,
+        RowKind::Ca,
+        authority.cert(),
+        inventory.at,
+    );
     row.status = defect::status(&state);
     row.defects = defects.iter().map(|d| d.text(inventory.at)).collect();
-    row.signer = authority.cert().filter(|cert| cert.self_issued()).map(|_| "self".to_owned());
+    row.signer = authority
+        .cert()
+        .filter(|cert| cert.self_issued())
+        .map(|_| "self".to_owned());
     with_file(row, &authority.cert_path, inventory)
 }
 
@@ -98,9 +113,10 @@ fn of_credential(
         return None;
     }
     let (cert, kind) = match &credential.placement {
-        Placement::Delegated { to, .. } => {
-            (inventory.credential(to).and_then(CredentialState::cert), RowKind::Kubeconfig)
-        },
+        Placement::Delegated { to, .. } => (
+            inventory.credential(to).and_then(CredentialState::cert),
+            RowKind::Kubeconfig,
+        ),
         Placement::Embedded { .. } | Placement::Referenced { .. } => {
             (credential.cert(), RowKind::Kubeconfig)
         },
@@ -116,8 +132,16 @@ fn of_credential(
         _ => Vec::new(),
     };
     row.status = defect::status(&defects).min(defect::status(&of_file));
-    row.defects = defects.iter().chain(&of_file).map(|d| d.text(inventory.at)).collect();
-    row.missing_sans = credential.missing_names().iter().map(|n| n.san.to_string()).collect();
+    row.defects = defects
+        .iter()
+        .chain(&of_file)
+        .map(|d| d.text(inventory.at))
+        .collect();
+    row.missing_sans = credential
+        .missing_names()
+        .iter()
+        .map(|n| n.san.to_string())
+        .collect();
     row.signer = Some(credential.signer.clone());
     Some(with_file(row, credential.path(), inventory))
 }
@@ -133,7 +157,11 @@ fn of_found(found: &Found, now: Utc, renew_before: i64) -> Vec<Row> {
         return vec![row];
     };
     let row = |(index, cert): (usize, &Cert)| {
-        let id = if chain.len() == 1 { id.clone() } else { format!("{id}#{}", index + 1) };
+        let id = if chain.len() == 1 {
+            id.clone()
+        } else {
+            format!("{id}#{}", index + 1)
+        };
         let kind = match found.kind {
             FoundKind::Kubeconfig => RowKind::Kubeconfig,
             FoundKind::KubeletServing => RowKind::Kubelet,
@@ -163,7 +191,9 @@ fn blank(id: &str, path: &Path, kind: RowKind, cert: Option<&Cert>, now: Utc) ->
         residual_seconds: cert.map(|cert| cert.not_after.since(now)),
         status: Status::Ok,
         key: cert.map(|cert| cert.key.to_string()),
-        sans: cert.map_or_else(Vec::new, |c| c.sans.iter().map(ToString::to_string).collect()),
+        sans: cert.map_or_else(Vec::new, |c| {
+            c.sans.iter().map(ToString::to_string).collect()
+        }),
         missing_sans: Vec::new(),
         sha256: cert.map(Cert::sha256),
         mode: None,

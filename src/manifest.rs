@@ -64,16 +64,31 @@ pub fn pod_flags(text: &[u8]) -> Result<Flags, String> {
         .spec
         .volumes
         .iter()
-        .filter_map(|v| v.host.as_ref().map(|host| (v.name.as_str(), host.path.as_str())))
+        .filter_map(|v| {
+            v.host
+                .as_ref()
+                .map(|host| (v.name.as_str(), host.path.as_str()))
+        })
         .collect();
     let mounts: Vec<(&str, &str)> = container
         .mounts
         .iter()
-        .filter_map(|m| hosts.get(m.name.as_str()).map(|host| (m.path.as_str(), *host)))
+        .filter_map(|m| {
+            hosts
+                .get(m.name.as_str())
+                .map(|host| (m.path.as_str(), *host))
+        })
         .collect();
-    let words = container.command.iter().chain(&container.args).map(String::as_str);
+    let words = container
+        .command
+        .iter()
+        .chain(&container.args)
+        .map(String::as_str);
     let flags = flags(words.collect::<Vec<_>>().as_slice());
-    Ok(flags.into_iter().map(|(name, value)| (name, on_host(&value, &mounts))).collect())
+    Ok(flags
+        .into_iter()
+        .map(|(name, value)| (name, on_host(&value, &mounts)))
+        .collect())
 }
 
 /// The flags inside the values of shell assignments (`KUBELET_KUBEADM_ARGS="--a=b --c d"`).
@@ -98,14 +113,20 @@ pub fn config_flags(text: &[u8]) -> Result<Flags, String> {
         serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
         _ => None,
     };
-    Ok(map.into_iter().filter_map(|(key, value)| Some((key, scalar(value)?))).collect())
+    Ok(map
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, scalar(value)?)))
+        .collect())
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
     serde_saphyr::from_str(text).map_err(|error| {
         let line = error.to_string();
-        format!("is not the YAML that was expected: {}", line.lines().next().unwrap_or_default())
+        format!(
+            "is not the YAML that was expected: {}",
+            line.lines().next().unwrap_or_default()
+        )
     })
 }
 
@@ -113,7 +134,10 @@ fn flags(words: &[&str]) -> Flags {
     let mut flags = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix('-').map(|rest| rest.trim_start_matches('-')) else {
+        let Some(flag) = word
+            .strip_prefix('-')
+            .map(|rest| rest.trim_start_matches('-'))
+        else {
             continue;
         };
         if let Some((name, value)) = flag.split_once('=') {
@@ -130,9 +154,15 @@ fn flags(words: &[&str]) -> Flags {
 /// Translates a path inside the container to the host's, by the longest mount that holds it.
 fn on_host(value: &str, mounts: &[(&str, &str)]) -> String {
     let inside = Path::new(value);
-    let mut holding: Vec<_> = mounts.iter().filter(|(at, _)| inside.starts_with(at)).collect();
+    let mut holding: Vec<_> = mounts
+        .iter()
+        .filter(|(at, _)| inside.starts_with(at))
+        .collect();
     holding.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
-    match holding.first().and_then(|(at, host)| Some((inside.strip_prefix(at).ok()?, host))) {
+    match holding
+        .first()
+        .and_then(|(at, host)| Some((inside.strip_prefix(at).ok()?, host)))
+    {
         Some((rest, host)) if rest.as_os_str().is_empty() => (*host).to_string(),
         Some((rest, host)) => Path::new(host).join(rest).display().to_string(),
         None => value.to_owned(),
@@ -165,12 +195,19 @@ mod tests {
     fn reads_flags_out_of_shell_assignments() {
         let text = b"KUBELET_KUBEADM_ARGS=\"--hostname-override=cp1 --v 2\"\n";
         let expected = [("hostname-override", "cp1"), ("v", "2")];
-        assert_eq!(env_flags(text), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert_eq!(
+            env_flags(text),
+            expected.map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
     }
 
     #[test]
     fn says_why_a_manifest_is_none() {
-        assert!(pod_flags(b"spec: [").unwrap_err().starts_with("is not the YAML"));
+        assert!(
+            pod_flags(b"spec: [")
+                .unwrap_err()
+                .starts_with("is not the YAML")
+        );
         assert_eq!(pod_flags(b"spec: {}").unwrap_err(), "names no container");
     }
 }

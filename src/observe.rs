@@ -63,14 +63,25 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
     }
     let key_pairs = key_pairs(&reader, profile, &facts)?;
     let owner = reader.owner(&profile.anchor)?;
-    let node = Node { name: facts.first("fact:node-name").cloned(), id: identity(&reader, &facts, &authorities)? };
+    let node = Node {
+        name: facts.first("fact:node-name").cloned(),
+        id: identity(&reader, &facts, &authorities)?,
+    };
     let owned = reader.paths();
-    let found = if look.search { found::search(&reader, profile, &owned)? } else { Vec::new() };
+    let found = if look.search {
+        found::search(&reader, profile, &owned)?
+    } else {
+        Vec::new()
+    };
     let clock = clock::facts(disk, look, &reader, &authorities, &credentials, &facts)?;
     Ok(Inventory {
         profile: profile.name.clone(),
         node,
-        scope: if disk.is_live() { Scope::Live } else { Scope::Files },
+        scope: if disk.is_live() {
+            Scope::Live
+        } else {
+            Scope::Files
+        },
         at: look.now,
         clock,
         facts,
@@ -93,8 +104,16 @@ fn authorities(
         let cert_path = path(source::first(&authority.at.cert, profile, facts));
         let key_path = path(source::first(&authority.at.key, profile, facts));
         let key = reader.key(&key_path)?;
-        let chain = reader.certs(&cert_path)?.map(|chain| signing_first(chain, &key));
-        all.push(AuthorityState { id: id.clone(), cert_path, key_path, chain, key });
+        let chain = reader
+            .certs(&cert_path)?
+            .map(|chain| signing_first(chain, &key));
+        all.push(AuthorityState {
+            id: id.clone(),
+            cert_path,
+            key_path,
+            chain,
+            key,
+        });
     }
     Ok(all)
 }
@@ -131,7 +150,10 @@ fn credentials(
                 reader.entry(&path)?;
                 state.chain = reader.certs(&path)?;
                 state.key = reader.key(&path)?;
-                state.placement = Placement::Pem { path, link: link.clone() };
+                state.placement = Placement::Pem {
+                    path,
+                    link: link.clone(),
+                };
             },
             CredentialAt::Kubeconfig { kubeconfig } => {
                 let at = path(source::first(kubeconfig, profile, facts));
@@ -147,7 +169,9 @@ fn blank(id: &str, rule: &Credential) -> CredentialState {
     CredentialState {
         id: id.to_owned(),
         signer: rule.signer.clone(),
-        placement: Placement::Embedded { kubeconfig: PathBuf::new() },
+        placement: Placement::Embedded {
+            kubeconfig: PathBuf::new(),
+        },
         chain: Observed::Absent,
         key: Observed::Absent,
         signed: Observed::Absent,
@@ -175,7 +199,9 @@ fn read_kubeconfig(
             Err(error) => Observed::Unknown(error.to_string()),
         },
     };
-    state.placement = Placement::Embedded { kubeconfig: at.clone() };
+    state.placement = Placement::Embedded {
+        kubeconfig: at.clone(),
+    };
     let kubeconfig = match parsed {
         Observed::Absent => return Ok(()),
         Observed::Unknown(why) => {
@@ -200,14 +226,22 @@ fn read_kubeconfig(
     match (&kubeconfig.cert, &kubeconfig.key) {
         (Material::File(cert), key) => {
             let cert = dir.join(cert);
-            let key = if let Material::File(key) = key { dir.join(key) } else { cert.clone() };
+            let key = if let Material::File(key) = key {
+                dir.join(key)
+            } else {
+                cert.clone()
+            };
             if let Some(to) = owner_of(&cert, profile, facts) {
                 state.placement = Placement::Delegated { kubeconfig: at, to };
                 return Ok(());
             }
             state.chain = reader.certs(&cert)?;
             state.key = reader.key(&key)?;
-            state.placement = Placement::Referenced { kubeconfig: at, cert, key };
+            state.placement = Placement::Referenced {
+                kubeconfig: at,
+                cert,
+                key,
+            };
         },
         (cert, key) => {
             state.chain = embedded(cert, reader::parsed_certs, "names no client certificate");
@@ -230,17 +264,22 @@ fn embedded<T>(
 
 /// The credential of the profile whose single PEM file this is.
 fn owner_of(file: &Path, profile: &Profile, facts: &Facts) -> Option<String> {
-    profile.credential.iter().find_map(|(id, rule)| match &rule.at {
-        CredentialAt::Pem { pem, .. } => {
-            (path(source::first(pem, profile, facts)) == file).then(|| id.clone())
-        },
-        _ => None,
-    })
+    profile
+        .credential
+        .iter()
+        .find_map(|(id, rule)| match &rule.at {
+            CredentialAt::Pem { pem, .. } => {
+                (path(source::first(pem, profile, facts)) == file).then(|| id.clone())
+            },
+            _ => None,
+        })
 }
 
 /// Fills in which names the credential must and might carry.
 fn names(credential: &mut CredentialState, profile: &Profile, facts: &Facts) {
-    let Some(rule) = profile.credential.get(&credential.id) else { return };
+    let Some(rule) = profile.credential.get(&credential.id) else {
+        return;
+    };
     for source in &rule.san.require {
         let values = source::all(source, profile, facts);
         if values.is_empty() {
@@ -261,21 +300,30 @@ fn names(credential: &mut CredentialState, profile: &Profile, facts: &Facts) {
         }
     }
     let required = &credential.wanted;
-    credential.advised.retain(|advised| required.iter().all(|name| name.san != advised.san));
+    credential
+        .advised
+        .retain(|advised| required.iter().all(|name| name.san != advised.san));
 }
 
 fn wanted(names: &mut Vec<WantedName>, value: &str, why: &str) {
     if let Some(san) = San::parse(value)
         && names.iter().all(|name| name.san != san)
     {
-        names.push(WantedName { san, why: why.to_owned() });
+        names.push(WantedName {
+            san,
+            why: why.to_owned(),
+        });
     }
 }
 
 /// Whether the authority's name is the leaf's issuer, byte for byte as Go compares it, and its key made the signature.
 fn signed(credential: &CredentialState, authorities: &[AuthorityState]) -> Observed<bool> {
-    let authority = authorities.iter().find(|authority| authority.id == credential.signer);
-    let Some(leaf) = credential.cert() else { return Observed::Absent };
+    let authority = authorities
+        .iter()
+        .find(|authority| authority.id == credential.signer);
+    let Some(leaf) = credential.cert() else {
+        return Observed::Absent;
+    };
     let Some(chain) = authority.and_then(|authority| authority.chain.present()) else {
         return Observed::Unknown("its CA cannot be read".to_owned());
     };
@@ -294,7 +342,13 @@ fn key_pairs(
         let private_path = path(source::first(&at.private, profile, facts));
         let public = reader.public(&public_path)?;
         let private = reader.key(&private_path)?;
-        all.push(KeyPairState { id: id.clone(), public_path, private_path, public, private });
+        all.push(KeyPairState {
+            id: id.clone(),
+            public_path,
+            private_path,
+            public,
+            private,
+        });
     }
     Ok(all)
 }
@@ -307,22 +361,34 @@ fn identity(
 ) -> Result<Digest, StoreError> {
     let machine = reader.bytes(Path::new("/etc/machine-id"))?;
     if let Some(id) = machine.present().filter(|id| id.len() >= 32) {
-        return Ok(Digest::of(&[b"rescue-kit node ".as_slice(), id.trim_ascii_end()].concat()));
+        return Ok(Digest::of(
+            &[b"rescue-kit node ".as_slice(), id.trim_ascii_end()].concat(),
+        ));
     }
     let name = facts.first("fact:node-name").map(|fact| fact.value.clone());
-    let ca = authorities.first().and_then(AuthorityState::cert).map(Cert::public_bits);
-    Ok(Digest::of(format!("rescue-kit node {name:?} {ca:?}").as_bytes()))
+    let ca = authorities
+        .first()
+        .and_then(AuthorityState::cert)
+        .map(Cert::public_bits);
+    Ok(Digest::of(
+        format!("rescue-kit node {name:?} {ca:?}").as_bytes(),
+    ))
 }
 
 fn path(fact: Option<crate::facts::Fact>) -> PathBuf {
-    fact.map(|fact| PathBuf::from(fact.value)).unwrap_or_default()
+    fact.map(|fact| PathBuf::from(fact.value))
+        .unwrap_or_default()
 }
 
 /// What may be known of a private key.
 pub fn key_facts(key: &PrivateKey) -> Result<KeyFacts, crypto::CryptoError> {
     let signer = Signer::load(key)?;
     let public = Digest::of(signer.public_bits());
-    Ok(KeyFacts { algorithm: signer.algorithm(), form: key.form(), public })
+    Ok(KeyFacts {
+        algorithm: signer.algorithm(),
+        form: key.form(),
+        public,
+    })
 }
 
 /// Whether a text holds a certificate: what makes a file worth a second look.

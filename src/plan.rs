@@ -137,7 +137,9 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
     }
     draft.refuse_authorities(inventory);
     if !draft.refusals.is_empty() {
-        draft.refusals.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
+        draft
+            .refusals
+            .sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         return Err(Refusals(draft.refusals));
     }
     let remaining = remaining(&draft.changed, profile);
@@ -154,13 +156,20 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
 }
 
 /// Why a credential is due, each a sentence fragment; empty if it is not.
-pub fn reasons(credential: &CredentialState, inventory: &Inventory, policy: &Policy) -> Vec<String> {
+pub fn reasons(
+    credential: &CredentialState,
+    inventory: &Inventory,
+    policy: &Policy,
+) -> Vec<String> {
     let defects = defect::of_credential(credential, inventory, policy.renew_before);
     if matches!(credential.placement, Placement::Delegated { .. }) {
         return Vec::new();
     }
-    let mut reasons: Vec<String> =
-        defects.iter().filter(|d| d.is_due()).map(|d| d.text(inventory.at)).collect();
+    let mut reasons: Vec<String> = defects
+        .iter()
+        .filter(|d| d.is_due())
+        .map(|d| d.text(inventory.at))
+        .collect();
     let absent = credential.chain == Observed::Absent;
     if reasons.is_empty() && policy.all && !absent {
         reasons.push("all are renewed (--all)".to_owned());
@@ -178,12 +187,19 @@ pub fn reasons(credential: &CredentialState, inventory: &Inventory, policy: &Pol
 
 /// What the consumers of changed credentials need, in restart order.
 fn remaining(changed: &[String], profile: &Profile) -> Vec<Remaining> {
-    profile.consumer.iter().filter_map(|consumer| remaining_of(consumer, changed)).collect()
+    profile
+        .consumer
+        .iter()
+        .filter_map(|consumer| remaining_of(consumer, changed))
+        .collect()
 }
 
 fn remaining_of(consumer: &Consumer, changed: &[String]) -> Option<Remaining> {
     let uses = |reads: fn(&Reads) -> bool| -> Vec<&str> {
-        let used = consumer.uses.iter().filter(|(id, how)| changed.contains(id) && reads(how));
+        let used = consumer
+            .uses
+            .iter()
+            .filter(|(id, how)| changed.contains(id) && reads(how));
         used.map(|(id, _)| id.as_str()).collect()
     };
     let at_start = uses(|reads| *reads == Reads::Start);
@@ -191,15 +207,25 @@ fn remaining_of(consumer: &Consumer, changed: &[String]) -> Option<Remaining> {
     let command = match &consumer.restart {
         RestartKind::Systemd(unit) => format!("systemctl restart {unit}"),
         RestartKind::Cri(name) => {
-            format!("crictl pods --namespace kube-system --name '^{name}-' -q | xargs -r crictl rmp -f")
+            format!(
+                "crictl pods --namespace kube-system --name '^{name}-' -q | xargs -r crictl rmp -f"
+            )
         },
     };
     if !at_start.is_empty() {
         let why = format!("reads {} only when it starts", at_start.join(", "));
-        return Some(Remaining { consumer: consumer.id.clone(), command: Some(command), why });
+        return Some(Remaining {
+            consumer: consumer.id.clone(),
+            command: Some(command),
+            why,
+        });
     }
     let why = format!("reads {} again by itself, if it runs", by_itself.join(", "));
-    let remaining = Remaining { consumer: consumer.id.clone(), command: None, why };
+    let remaining = Remaining {
+        consumer: consumer.id.clone(),
+        command: None,
+        why,
+    };
     (!by_itself.is_empty()).then_some(remaining)
 }
 
@@ -246,7 +272,12 @@ impl Draft {
         match recipe::recipe(credential, inventory, profile, policy) {
             Ok(recipe) => {
                 let id = format!("s{:02}", self.phases.stage.len() + 1);
-                let stage = Stage { id, credential: credential.id.clone(), recipe, why };
+                let stage = Stage {
+                    id,
+                    credential: credential.id.clone(),
+                    recipe,
+                    why,
+                };
                 self.commits(credential, &stage, inventory, profile, mistrusts);
                 self.phases.stage.push(stage);
                 self.changed.push(credential.id.clone());
@@ -267,14 +298,24 @@ impl Draft {
         let staged = Source::Staged(stage.id.clone());
         let id = &credential.id;
         let reuses = stage.recipe.key == step::KeyPlan::Reuse;
-        let modes = profile.credential.get(id).map(|c| c.create.mode.clone()).unwrap_or_default();
+        let modes = profile
+            .credential
+            .get(id)
+            .map(|c| c.create.mode.clone())
+            .unwrap_or_default();
         let mode = |index: usize| modes.get(index).copied().unwrap_or(0o600);
-        let mut new = NewCommit { draft: self, inventory, credential: id };
+        let mut new = NewCommit {
+            draft: self,
+            inventory,
+            credential: id,
+        };
         match &credential.placement {
             Placement::Delegated { .. } => {},
             Placement::Embedded { kubeconfig } => {
                 let mut parts = Vec::new();
-                let blank = inventory.version(kubeconfig).is_none_or(|version| version.size == 0);
+                let blank = inventory
+                    .version(kubeconfig)
+                    .is_none_or(|version| version.size == 0);
                 if blank {
                     parts.extend(recipe::blank(credential, stage, inventory, profile));
                 }
@@ -294,9 +335,18 @@ impl Draft {
                 new.file(cert, vec![(Slot::Cert, staged)], mode(0), "new certificate");
             },
             Placement::Referenced { cert, key, .. } if cert == key => {
-                new.file(cert, vec![(Slot::Pem, staged)], mode(0), "new certificate and key");
+                new.file(
+                    cert,
+                    vec![(Slot::Pem, staged)],
+                    mode(0),
+                    "new certificate and key",
+                );
             },
-            Placement::Referenced { kubeconfig, cert, key } => {
+            Placement::Referenced {
+                kubeconfig,
+                cert,
+                key,
+            } => {
                 if !reuses {
                     new.file(key, vec![(Slot::Key, staged.clone())], mode(0), "new key");
                 }
@@ -306,11 +356,17 @@ impl Draft {
                 }
             },
             Placement::Pem { path, link } => {
-                let target = path.with_file_name(link.replace("{stamp}", &inventory.at.kubelet_stamp()));
+                let target =
+                    path.with_file_name(link.replace("{stamp}", &inventory.at.kubelet_stamp()));
                 let entry = Place::Entry(path.clone());
                 let old = inventory.objects.get(&entry).and_then(Observed::present);
                 let old = old.and_then(|version| version.link.as_deref());
-                new.entry(&target, (Slot::Pem, staged), mode(0), "new certificate and key");
+                new.entry(
+                    &target,
+                    (Slot::Pem, staged),
+                    mode(0),
+                    "new certificate and key",
+                );
                 let link = Source::Link(link_text(old, &target));
                 new.entry(path, (Slot::Entry, link), 0o777, "link to the new file");
             },
@@ -319,11 +375,17 @@ impl Draft {
 
     /// A kubeconfig whose credential is right but which trusts another CA.
     fn mend_trust(&mut self, credential: &CredentialState, inventory: &Inventory) {
-        let Some(kubeconfig) = &credential.kubeconfig else { return };
+        let Some(kubeconfig) = &credential.kubeconfig else {
+            return;
+        };
         if kubeconfig.ca_file.is_some() {
             return;
         }
-        let mut new = NewCommit { draft: self, inventory, credential: &credential.id };
+        let mut new = NewCommit {
+            draft: self,
+            inventory,
+            credential: &credential.id,
+        };
         new.trust(&kubeconfig.path, &credential.signer);
         self.changed.push(credential.id.clone());
     }
@@ -334,20 +396,33 @@ impl Draft {
 
     fn refuse(&mut self, code: Code, subject: &str, text: String, hint: &str) {
         let (subject, hint) = (subject.to_owned(), hint.to_owned());
-        self.refusals.push(Finding { code, severity: Severity::Critical, subject, text, hint });
+        self.refusals.push(Finding {
+            code,
+            severity: Severity::Critical,
+            subject,
+            text,
+            hint,
+        });
     }
 
     /// One refusal for each authority that has something to sign and cannot.
     fn refuse_authorities(&mut self, inventory: &Inventory) {
         for authority in &inventory.authorities {
-            let due = self.phases.stage.iter().filter(|stage| stage.recipe.issuer == authority.id);
+            let due = self
+                .phases
+                .stage
+                .iter()
+                .filter(|stage| stage.recipe.issuer == authority.id);
             let due: Vec<&str> = due.map(|stage| stage.credential.as_str()).collect();
             if due.is_empty() {
                 continue;
             }
             if let Some((code, why, way)) = inability(authority, inventory.at) {
                 let text = format!("{why}, so it cannot sign {}", due.join(", "));
-                let hint = format!("{way}; to rescue the rest without them: --skip {}", due.join(","));
+                let hint = format!(
+                    "{way}; to rescue the rest without them: --skip {}",
+                    due.join(",")
+                );
                 self.refuse(code, &authority.id, text, &hint);
             }
         }
@@ -356,28 +431,38 @@ impl Draft {
 
 /// Why an authority cannot sign: code, sentence fragment, way out.
 fn inability(authority: &AuthorityState, now: Utc) -> Option<(Code, String, &'static str)> {
-    let about = |path: &Path, text: String| format!("CA {} ({}) {text}", authority.id, path.display());
+    let about =
+        |path: &Path, text: String| format!("CA {} ({}) {text}", authority.id, path.display());
     let (cert, key) = (&authority.cert_path, &authority.key_path);
     let defects = defect::of_authority(authority, now, 0);
     let first = defects.first()?;
     let text = first.text(now);
     Some(match first {
         Defect::Expired(_) => {
-            let way = "put a CA certificate with the same key and subject and a later end in its place";
+            let way =
+                "put a CA certificate with the same key and subject and a later end in its place";
             (Code::CaExpired, about(cert, text), way)
         },
         Defect::KeyMissing => {
             let way = "put the CA's key there for the rescue, or have the certificates signed where it is";
             (Code::CaKeyMissing, about(key, text), way)
         },
-        Defect::KeyMismatch => {
-            (Code::CaKeyUnusable, about(key, text), "put the key of this very CA there")
-        },
-        Defect::KeyUnreadable(_) => {
-            (Code::CaKeyUnusable, about(key, text), "put the key there, unencrypted, for the rescue")
-        },
+        Defect::KeyMismatch => (
+            Code::CaKeyUnusable,
+            about(key, text),
+            "put the key of this very CA there",
+        ),
+        Defect::KeyUnreadable(_) => (
+            Code::CaKeyUnusable,
+            about(key, text),
+            "put the key there, unencrypted, for the rescue",
+        ),
         Defect::NotYetValid(_) => (Code::CaUnusable, about(cert, text), "check the clock"),
-        _ => (Code::CaUnusable, about(cert, text), "restore it from a backup or another control plane"),
+        _ => (
+            Code::CaUnusable,
+            about(cert, text),
+            "restore it from a backup or another control plane",
+        ),
     })
 }
 
@@ -394,9 +479,15 @@ fn unusable_place(credential: &CredentialState, inventory: &Inventory) -> Option
         severity: Severity::Critical,
         subject: credential.id.clone(),
         text: format!("{} ({}) {why}", credential.id, path.display()),
-        hint: format!("mend or move {} away, or leave it out: --skip {}", path.display(), credential.id),
+        hint: format!(
+            "mend or move {} away, or leave it out: --skip {}",
+            path.display(),
+            credential.id
+        ),
     };
-    let entry = inventory.objects.get(&Place::Entry(credential.path().clone()));
+    let entry = inventory
+        .objects
+        .get(&Place::Entry(credential.path().clone()));
     if let Some(Observed::Unknown(why)) = entry {
         return Some(refuse(credential.path(), why));
     }
@@ -443,21 +534,48 @@ impl NewCommit<'_> {
 
     fn trust(&mut self, kubeconfig: &Path, authority: &str) {
         let bundle = Source::Bundle(vec![authority.to_owned()]);
-        self.file(kubeconfig, vec![(Slot::Trust, bundle)], 0o600, "the node's own CA");
+        self.file(
+            kubeconfig,
+            vec![(Slot::Trust, bundle)],
+            0o600,
+            "the node's own CA",
+        );
     }
 
     fn push(&mut self, at: Place, parts: Vec<(Slot, Source)>, mode: u32, why: &str) {
         // Two ids that name the same file share what the first one puts there.
-        if self.draft.phases.commit.iter().any(|commit| commit.at == at) {
+        if self
+            .draft
+            .phases
+            .commit
+            .iter()
+            .any(|commit| commit.at == at)
+        {
             return;
         }
-        let expect = self.inventory.objects.get(&at).cloned().unwrap_or(Observed::Absent);
+        let expect = self
+            .inventory
+            .objects
+            .get(&at)
+            .cloned()
+            .unwrap_or(Observed::Absent);
         let meta = match &expect {
             Observed::Present(_) => MetaPlan::Keep,
-            _ => MetaPlan::Create { mode, owner: self.inventory.owner },
+            _ => MetaPlan::Create {
+                mode,
+                owner: self.inventory.owner,
+            },
         };
         let id: StepId = format!("c{:02}", self.draft.phases.commit.len() + 1);
         let (credential, why) = (self.credential.to_owned(), why.to_owned());
-        self.draft.phases.commit.push(Commit { id, credential, at, expect, parts, meta, why });
+        self.draft.phases.commit.push(Commit {
+            id,
+            credential,
+            at,
+            expect,
+            parts,
+            meta,
+            why,
+        });
     }
 }

@@ -312,15 +312,31 @@ impl Profile {
             extends: self.extends,
             without: self.without,
             detect: self.detect,
-            anchor: if self.anchor.as_os_str().is_empty() { base.anchor } else { self.anchor },
+            anchor: if self.anchor.as_os_str().is_empty() {
+                base.anchor
+            } else {
+                self.anchor
+            },
             vars: joined(base.vars, self.vars),
             component: joined(base.component, self.component),
             authority: joined(base.authority, self.authority),
             credential: joined(base.credential, self.credential),
             keypair: joined(base.keypair, self.keypair),
-            consumer: if self.consumer.is_empty() { base.consumer } else { self.consumer },
-            backup: if self.backup.is_empty() { base.backup } else { self.backup },
-            search: if self.search.is_empty() { base.search } else { self.search },
+            consumer: if self.consumer.is_empty() {
+                base.consumer
+            } else {
+                self.consumer
+            },
+            backup: if self.backup.is_empty() {
+                base.backup
+            } else {
+                self.backup
+            },
+            search: if self.search.is_empty() {
+                base.search
+            } else {
+                self.search
+            },
         };
         let gone = merged.without.clone();
         merged.vars.retain(|id, _| !gone.contains(id));
@@ -328,7 +344,9 @@ impl Profile {
         merged.authority.retain(|id, _| !gone.contains(id));
         merged.credential.retain(|id, _| !gone.contains(id));
         merged.keypair.retain(|id, _| !gone.contains(id));
-        merged.consumer.retain(|consumer| !gone.contains(&consumer.id));
+        merged
+            .consumer
+            .retain(|consumer| !gone.contains(&consumer.id));
         for consumer in &mut merged.consumer {
             consumer.uses.retain(|id, _| !gone.contains(id));
         }
@@ -346,7 +364,11 @@ impl Profile {
         for (id, credential) in &self.credential {
             if !self.authority.contains_key(&credential.signer) {
                 let names = self.authority.keys().map(String::as_str);
-                defects.push(unknown(&format!("credential.{id}.signer"), &credential.signer, names));
+                defects.push(unknown(
+                    &format!("credential.{id}.signer"),
+                    &credential.signer,
+                    names,
+                ));
             }
             let template = credential.create.template.as_str();
             if !templates.contains(&template) {
@@ -356,7 +378,11 @@ impl Profile {
         }
         for consumer in &self.consumer {
             for used in consumer.uses.keys().filter(|id| !self.has(id)) {
-                defects.push(unknown(&format!("consumer `{}` uses", consumer.id), used, self.ids()));
+                defects.push(unknown(
+                    &format!("consumer `{}` uses", consumer.id),
+                    used,
+                    self.ids(),
+                ));
             }
         }
         for (at, text) in self.all_sources() {
@@ -386,14 +412,26 @@ impl Profile {
             push(format!("vars.{name}"), value.sources());
         }
         for (id, authority) in &self.authority {
-            push(format!("authority.{id}.at.cert"), authority.at.cert.sources());
+            push(
+                format!("authority.{id}.at.cert"),
+                authority.at.cert.sources(),
+            );
             push(format!("authority.{id}.at.key"), authority.at.key.sources());
         }
         for (id, credential) in &self.credential {
             push(format!("credential.{id}.at"), &credential.at.all());
-            push(format!("credential.{id}.san.require"), &credential.san.require);
-            push(format!("credential.{id}.san.advise"), &credential.san.advise);
-            push(format!("credential.{id}.create.cn"), std::slice::from_ref(&credential.create.cn));
+            push(
+                format!("credential.{id}.san.require"),
+                &credential.san.require,
+            );
+            push(
+                format!("credential.{id}.san.advise"),
+                &credential.san.advise,
+            );
+            push(
+                format!("credential.{id}.create.cn"),
+                std::slice::from_ref(&credential.create.cn),
+            );
         }
         all
     }
@@ -466,7 +504,11 @@ fn edits(a: &str, b: &str) -> usize {
 /// One sentence out of a TOML error: line, what is wrong, and for an unknown key the nearest known one.
 fn sentence(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().map_or(1, |span| {
-        text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
+        text.as_bytes()[..span.start.min(text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1
     });
     let message = error.message().lines().next().unwrap_or("is not TOML");
     let Some(rest) = message.strip_prefix("unknown field `") else {
@@ -477,7 +519,10 @@ fn sentence(error: &toml::de::Error, text: &str) -> String {
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("line {line}: unknown key `{name}`; did you mean `{near}`?"),
-        None => format!("line {line}: unknown key `{name}`; known are {}", known.join(", ")),
+        None => format!(
+            "line {line}: unknown key `{name}`; known are {}",
+            known.join(", ")
+        ),
     }
 }
 
@@ -489,7 +534,10 @@ mod tests {
     fn names_an_unknown_key_and_the_nearest_known_one() {
         let text = "schema = 1\nname = \"x\"\ntitle = \"x\"\n[credentail.a]\nsigner = \"ca\"\n";
         let error = Profile::parse(text).unwrap_err().to_string();
-        assert_eq!(error, "line 4: unknown key `credentail`; did you mean `credential`?");
+        assert_eq!(
+            error,
+            "line 4: unknown key `credentail`; did you mean `credential`?"
+        );
     }
 
     #[test]
@@ -500,7 +548,10 @@ mod tests {
 
     #[test]
     fn finds_the_nearest_name_or_none() {
-        assert_eq!(nearest("apisrever", ["apiserver", "ca"].into_iter()), Some("apiserver"));
+        assert_eq!(
+            nearest("apisrever", ["apiserver", "ca"].into_iter()),
+            Some("apiserver")
+        );
         assert_eq!(nearest("zzzzzz", ["apiserver", "ca"].into_iter()), None);
     }
 }

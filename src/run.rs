@@ -78,11 +78,24 @@ pub enum RunError {
 
 impl Run {
     /// Begins a run: the plan is on disk before the journal that names it.
-    pub fn begin(dir: RunDir, plan: Plan, begin: Begin, watch: Stopwatch) -> Result<Self, RunError> {
+    pub fn begin(
+        dir: RunDir,
+        plan: Plan,
+        begin: Begin,
+        watch: Stopwatch,
+    ) -> Result<Self, RunError> {
         dir.write(PLAN, &plan.to_json())?;
         let (journal, _) = JournalFile::open(&dir)?;
         let (base, last) = (plan.at, Digest::of(b""));
-        let mut run = Self { dir, plan, journal, records: Vec::new(), last, base, watch };
+        let mut run = Self {
+            dir,
+            plan,
+            journal,
+            records: Vec::new(),
+            last,
+            base,
+            watch,
+        };
         run.append(Body::Begin(Box::new(begin)))?;
         Ok(run)
     }
@@ -90,17 +103,34 @@ impl Run {
     /// Opens a run that was begun. `now` dates what is appended.
     pub fn open(dir: RunDir, name: &str, now: Utc, watch: Stopwatch) -> Result<Self, RunError> {
         let (journal, lines) = JournalFile::open(&dir)?;
-        let records = journal::read(&lines)
-            .map_err(|why| RunError::Damaged { run: name.to_owned(), why })?;
-        let bad = |why: String| RunError::Plan { run: name.to_owned(), why };
-        let bytes = dir.read(PLAN)?.ok_or_else(|| bad("is missing".to_owned()))?;
+        let records = journal::read(&lines).map_err(|why| RunError::Damaged {
+            run: name.to_owned(),
+            why,
+        })?;
+        let bad = |why: String| RunError::Plan {
+            run: name.to_owned(),
+            why,
+        };
+        let bytes = dir
+            .read(PLAN)?
+            .ok_or_else(|| bad("is missing".to_owned()))?;
         let named = journal::begin(&records).map(|begin| begin.plan);
         if named != Some(Digest::of(&bytes)) {
             return Err(bad("is not the one that its journal names".to_owned()));
         }
         let plan = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-        let last = lines.last().map_or_else(|| Digest::of(b""), |line| Digest::of(line.as_bytes()));
-        Ok(Self { dir, plan, journal, records, last, base: now, watch })
+        let last = lines
+            .last()
+            .map_or_else(|| Digest::of(b""), |line| Digest::of(line.as_bytes()));
+        Ok(Self {
+            dir,
+            plan,
+            journal,
+            records,
+            last,
+            base: now,
+            watch,
+        })
     }
 
     /// Everything that the journal says.

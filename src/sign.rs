@@ -162,7 +162,10 @@ pub fn fingerprint(public_pem: &[u8]) -> Result<String, SignError> {
 
 fn read_public(public_pem: &[u8]) -> Result<[u8; 32], SignError> {
     let blocks = pem::blocks(public_pem)?;
-    let block = blocks.iter().find(|b| b.tag == "PUBLIC KEY").ok_or(PemError::NoBlock)?;
+    let block = blocks
+        .iter()
+        .find(|b| b.tag == "PUBLIC KEY")
+        .ok_or(PemError::NoBlock)?;
     match key::read_spki(&block.der) {
         Some((KeyAlgorithm::Ed25519, bits)) => bits.try_into().map_err(|_| SignError::NotEd25519),
         _ => Err(SignError::NotEd25519),

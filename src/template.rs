@@ -14,7 +14,10 @@ pub fn names() -> [&'static str; 3] {
 
 /// The text of a template: cfssl-compatible JSON.
 pub fn text(name: &str) -> Option<&'static str> {
-    TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    TEXTS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, text)| *text)
 }
 
 /// A kubeconfig that starts from nothing; `{cluster}`, `{server}`, `{user}`, `{ca}`, `{cert}`, `{key}` are its holes.

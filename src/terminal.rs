@@ -66,5 +66,7 @@ pub fn can_ask() -> bool {
 
 fn deliver(out: &mut dyn Write, text: &str) {
     // A broken pipe is success: whoever read has seen enough. Any other failure has nowhere to be said.
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).unwrap_or_default();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .unwrap_or_default();
 }

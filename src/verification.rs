@@ -43,7 +43,10 @@ pub enum Outcome {
 impl Verification {
     /// Whether nothing failed.
     pub fn passed(&self) -> bool {
-        !self.checks.iter().any(|check| matches!(check.outcome, Outcome::Fail(_)))
+        !self
+            .checks
+            .iter()
+            .any(|check| matches!(check.outcome, Outcome::Fail(_)))
     }
 
     /// How many checks passed, failed, could not be made.
@@ -64,7 +67,10 @@ pub fn verify(inventory: &Inventory) -> Verification {
         let defects = defect::of_authority(authority, inventory.at, 0);
         // A CA key that is elsewhere by policy is no failure of the node.
         let about_cert = |d: &&Defect| !matches!(d, Defect::KeyMissing | Defect::KeyUnreadable(_));
-        let first = defects.iter().find(about_cert).map(|d| d.text(inventory.at));
+        let first = defects
+            .iter()
+            .find(about_cert)
+            .map(|d| d.text(inventory.at));
         checks.push(check("validity", &authority.id, first));
     }
     for credential in &inventory.credentials {
@@ -78,12 +84,23 @@ pub fn verify(inventory: &Inventory) -> Verification {
         };
         checks.push(check("pair", &pair.id, why));
     }
-    for (name, what) in [("served", "what each port serves"), ("health", "whether the components are healthy")] {
+    for (name, what) in [
+        ("served", "what each port serves"),
+        ("health", "whether the components are healthy"),
+    ] {
         let why = format!("{what} can only be seen on the running node");
         let outcome = Outcome::Unchecked(why);
-        checks.push(Check { name: name.to_owned(), subject: "node".to_owned(), outcome });
+        checks.push(Check {
+            name: name.to_owned(),
+            subject: "node".to_owned(),
+            outcome,
+        });
     }
-    Verification { scope: inventory.scope, at: inventory.at, checks }
+    Verification {
+        scope: inventory.scope,
+        at: inventory.at,
+        checks,
+    }
 }
 
 fn of_credential(credential: &CredentialState, inventory: &Inventory) -> Vec<Check> {
@@ -103,10 +120,15 @@ fn of_credential(credential: &CredentialState, inventory: &Inventory) -> Vec<Che
         &["readable", "pair", "signature", "validity", "names"]
     };
     let failure = |name: &str| {
-        let mut failed = defects.iter().filter(|defect| check_of(defect) == Some(name));
+        let mut failed = defects
+            .iter()
+            .filter(|defect| check_of(defect) == Some(name));
         failed.next().map(|defect| defect.text(inventory.at))
     };
-    names.iter().map(|name| check(name, &credential.id, failure(name))).collect()
+    names
+        .iter()
+        .map(|name| check(name, &credential.id, failure(name)))
+        .collect()
 }
 
 /// The check that a defect fails.
@@ -126,5 +148,9 @@ fn check_of(defect: &Defect) -> Option<&'static str> {
 
 fn check(name: &str, subject: &str, failure: Option<String>) -> Check {
     let outcome = failure.map_or(Outcome::Pass, Outcome::Fail);
-    Check { name: name.to_owned(), subject: subject.to_owned(), outcome }
+    Check {
+        name: name.to_owned(),
+        subject: subject.to_owned(),
+        outcome,
+    }
 }

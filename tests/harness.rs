@@ -34,7 +34,12 @@ impl Node {
     pub(crate) fn copy_of(tree: &Path) -> Self {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("root");
-        let copied = Command::new("cp").arg("-a").arg(tree).arg(&root).status().unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(tree)
+            .arg(&root)
+            .status()
+            .unwrap();
         assert!(copied.success(), "cannot copy {}", tree.display());
         Self { _dir: dir, root }
     }
@@ -83,8 +88,10 @@ impl Node {
     /// The newest run's directory.
     pub(crate) fn newest_run(&self) -> PathBuf {
         let runs = self.path("/var/lib/rescue-kit/runs");
-        let mut names: Vec<PathBuf> =
-            fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut names: Vec<PathBuf> = fs::read_dir(runs)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         names.sort();
         names.pop().unwrap()
     }
@@ -94,7 +101,11 @@ impl Ran {
     /// Asserts the exit code, showing everything if it is another.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 
@@ -134,7 +145,8 @@ impl Ran {
 /// Where `scripts/test` put the lab: `bin/` and `trees/`.
 pub(crate) fn lab() -> PathBuf {
     let lab = std::env::var_os("RESCUE_KIT_LAB");
-    lab.map(PathBuf::from).expect("RESCUE_KIT_LAB is not set; run ./scripts/test")
+    lab.map(PathBuf::from)
+        .expect("RESCUE_KIT_LAB is not set; run ./scripts/test")
 }
 
 /// A program of the lab.
@@ -145,23 +157,34 @@ pub(crate) fn lab_program(name: &str) -> PathBuf {
 /// Runs the binary under test.
 pub(crate) fn run(words: &[&str], env: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(BINARY);
-    command.args(words).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
+    command
+        .args(words)
+        .env_clear()
+        .envs(env.iter().copied())
+        .stdin(Stdio::null());
     ran(command.output().unwrap())
 }
 
 /// Runs any other program; it must exist.
 pub(crate) fn other(program: impl AsRef<std::ffi::OsStr>, words: &[&str], directory: &Path) -> Ran {
     let mut command = Command::new(&program);
-    command.args(words).current_dir(directory).stdin(Stdio::null());
+    command
+        .args(words)
+        .current_dir(directory)
+        .stdin(Stdio::null());
     let program = program.as_ref().display().to_string();
-    ran(command.output().unwrap_or_else(|error| panic!("{program}: {error}; run ./scripts/test")))
+    ran(command
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; run ./scripts/test")))
 }
 
 fn ran(output: Output) -> Ran {
     use std::os::unix::process::ExitStatusExt;
     let status = output.status;
     Ran {
-        code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+        code: status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }

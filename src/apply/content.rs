@@ -36,8 +36,15 @@ pub(super) fn blob(
     fresh: &BTreeMap<StepId, Fresh>,
     hands: &Hands,
 ) -> Result<Option<Blob>, ApplyError> {
-    let fail = |why: &str| ApplyError::Content { at: commit.at.clone(), why: why.to_owned() };
-    let issued = |id: &str| fresh.get(id).ok_or_else(|| fail("nothing was issued for it"));
+    let fail = |why: &str| ApplyError::Content {
+        at: commit.at.clone(),
+        why: why.to_owned(),
+    };
+    let issued = |id: &str| {
+        fresh
+            .get(id)
+            .ok_or_else(|| fail("nothing was issued for it"))
+    };
     let mut text: Option<Bytes> = None;
     let mut edit = Parts::default();
     for (slot, source) in &commit.parts {
@@ -57,7 +64,9 @@ pub(super) fn blob(
         }
     }
     if edit.is_empty() {
-        return text.map(|text| Some(Blob::File(text))).ok_or_else(|| fail("it has no parts"));
+        return text
+            .map(|text| Some(Blob::File(text)))
+            .ok_or_else(|| fail("it has no parts"));
     }
     let base = match (&text, old) {
         (Some(text), _) => text,
@@ -81,15 +90,25 @@ impl Parts {
     }
 
     fn splice(&self, text: &[u8], at: &Place) -> Result<Bytes, ApplyError> {
-        let failed = |source| ApplyError::Kubeconfig { at: at.clone(), source };
+        let failed = |source| ApplyError::Kubeconfig {
+            at: at.clone(),
+            source,
+        };
         let embedded = |part: &'_ Option<Bytes>| part.clone();
-        let (cert, key, trust) = (embedded(&self.cert), embedded(&self.key), embedded(&self.trust));
+        let (cert, key, trust) = (
+            embedded(&self.cert),
+            embedded(&self.key),
+            embedded(&self.trust),
+        );
         let edit = Edit {
             cert: cert.as_deref().map(|pem| NewMaterial::Embedded(pem)),
             key: key.as_deref().map(|pem| NewMaterial::Embedded(pem)),
             ca: trust.as_deref().map(|pem| NewMaterial::Embedded(pem)),
         };
-        Kubeconfig::parse(text).map_err(failed)?.splice(&edit).map_err(failed)
+        Kubeconfig::parse(text)
+            .map_err(failed)?
+            .splice(&edit)
+            .map_err(failed)
     }
 }
 
@@ -97,14 +116,19 @@ fn pem(slot: Slot, fresh: &Fresh) -> Bytes {
     let key = fresh.key.to_pem();
     match slot {
         Slot::Key => key.as_bytes().to_vec().into(),
-        Slot::Pem => [certificates(fresh).as_slice(), key.as_bytes()].concat().into(),
+        Slot::Pem => [certificates(fresh).as_slice(), key.as_bytes()]
+            .concat()
+            .into(),
         _ => certificates(fresh),
     }
 }
 
 fn certificates(fresh: &Fresh) -> Bytes {
     let all = std::iter::once(&fresh.cert).chain(&fresh.chain);
-    all.map(Cert::to_pem).collect::<String>().into_bytes().into()
+    all.map(Cert::to_pem)
+        .collect::<String>()
+        .into_bytes()
+        .into()
 }
 
 /// The certificates of the authorities' files, each once, without whatever else the files say.
@@ -123,8 +147,10 @@ fn bundle(
         let Observed::Present((_, Blob::File(bytes))) = read else {
             return Err(ApplyError::Blocked(at));
         };
-        let mut certs = Cert::all_from_pem(&bytes)
-            .map_err(|error| ApplyError::Content { at, why: error.to_string() })?;
+        let mut certs = Cert::all_from_pem(&bytes).map_err(|error| ApplyError::Content {
+            at,
+            why: error.to_string(),
+        })?;
         // The signing certificate first: kubeadm and the kubelet look at the first one only.
         if let Some(authority) = authorities.get(id) {
             certs.sort_by_key(|cert| cert.der != authority.cert.der);
@@ -146,6 +172,8 @@ fn blank(user: &str, server: &str) -> Bytes {
     ];
     let filled = holes
         .iter()
-        .fold(template::KUBECONFIG.to_owned(), |text, (hole, value)| text.replace(hole, value));
+        .fold(template::KUBECONFIG.to_owned(), |text, (hole, value)| {
+            text.replace(hole, value)
+        });
     filled.into_bytes().into()
 }

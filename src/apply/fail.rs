@@ -5,17 +5,28 @@ use crate::journal::Way;
 
 /// Fails or aborts if `RESCUE_KIT_FAIL` names this point: `act:c03:forward=error`, `intent:c03:back=abort`.
 #[cfg(debug_assertions)]
-#[expect(clippy::disallowed_methods, reason = "only tests set it, and only debug builds read it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only tests set it, and only debug builds read it"
+)]
 pub(super) fn point(place: &str, step: &str, way: Way) -> Result<(), ApplyError> {
-    let way = if way == Way::Forward { "forward" } else { "back" };
+    let way = if way == Way::Forward {
+        "forward"
+    } else {
+        "back"
+    };
     let wanted = std::env::var("RESCUE_KIT_FAIL").unwrap_or_default();
-    let Some((point, how)) = wanted.split_once('=') else { return Ok(()) };
+    let Some((point, how)) = wanted.split_once('=') else {
+        return Ok(());
+    };
     if point != format!("{place}:{step}:{way}") {
         return Ok(());
     }
     match how {
         "abort" => std::process::abort(),
-        _ => Err(ApplyError::Missing(format!("(injected failure at {point})"))),
+        _ => Err(ApplyError::Missing(format!(
+            "(injected failure at {point})"
+        ))),
     }
 }
 

@@ -23,15 +23,31 @@ use crate::store::Disk;
 /// Issues every certificate of the plan, writes the new content of every place and a copy of the old one.
 pub(super) fn stage(run: &mut Run, hands: &Hands) -> Result<(), ApplyError> {
     let authorities = authorities(run, hands)?;
-    for step in run.plan.phases.stage.iter().map(|step| step.id.clone()).collect::<Vec<_>>() {
+    for step in run
+        .plan
+        .phases
+        .stage
+        .iter()
+        .map(|step| step.id.clone())
+        .collect::<Vec<_>>()
+    {
         let (before, temp) = (Observed::Absent, String::new());
-        run.append_unsynced(Body::Intent { step, way: Way::Forward, before, temp })?;
+        run.append_unsynced(Body::Intent {
+            step,
+            way: Way::Forward,
+            before,
+            temp,
+        })?;
     }
     let fresh = issue_all(&run.plan.phases.stage, &authorities, hands)?;
     for stage in run.plan.phases.stage.clone() {
         if let Some(fresh) = fresh.get(&stage.id) {
             let result = Ok(Evidence::Issued(Box::new(facts(&stage, fresh))));
-            run.append_unsynced(Body::Outcome { step: stage.id, way: Way::Forward, result })?;
+            run.append_unsynced(Body::Outcome {
+                step: stage.id,
+                way: Way::Forward,
+                result,
+            })?;
         }
     }
     let contents = write_contents(run, hands, &authorities, &fresh)?;
@@ -55,12 +71,16 @@ fn write_contents(
         }
         let old = seen.present().map(|(_, blob)| blob);
         if let Some(Blob::File(bytes)) = old {
-            run.dir.write_unsynced(&format!("undo/{}", commit.id), bytes).map_err(RunError::from)?;
+            run.dir
+                .write_unsynced(&format!("undo/{}", commit.id), bytes)
+                .map_err(RunError::from)?;
         }
         let new = blob(commit, old, authorities, fresh, hands)?;
         if let Some(Blob::File(bytes)) = &new {
             let name = format!("staged/{}", commit.id);
-            run.dir.write_unsynced(&name, bytes).map_err(RunError::from)?;
+            run.dir
+                .write_unsynced(&name, bytes)
+                .map_err(RunError::from)?;
         }
         contents.insert(commit.id.clone(), new.map(|blob| blob.digest()));
     }
@@ -70,12 +90,27 @@ fn write_contents(
 /// Loads the keys of the authorities that sign or whose certificates are put into kubeconfigs.
 fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, ApplyError> {
     let mut loaded = BTreeMap::new();
-    for AuthorityState { id, cert_path, key_path, .. } in hands.authorities {
-        if !run.plan.phases.stage.iter().any(|stage| stage.recipe.issuer == *id) {
+    for AuthorityState {
+        id,
+        cert_path,
+        key_path,
+        ..
+    } in hands.authorities
+    {
+        if !run
+            .plan
+            .phases
+            .stage
+            .iter()
+            .any(|stage| stage.recipe.issuer == *id)
+        {
             continue;
         }
         let at = Place::File(key_path.clone());
-        let unreadable = |why: String| ApplyError::Content { at: at.clone(), why };
+        let unreadable = |why: String| ApplyError::Content {
+            at: at.clone(),
+            why,
+        };
         let key = PrivateKey::from_pem(&file(hands.disk, &at)?)
             .map_err(|error| unreadable(error.to_string()))?;
         let certs = Cert::all_from_pem(&file(hands.disk, &Place::File(cert_path.clone()))?)
@@ -83,9 +118,14 @@ fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, 
         let signer = Signer::load(&key)?;
         let fits = |cert: &&Cert| cert.public_bits() == signer.public_bits();
         let cert = certs.iter().find(fits).unwrap_or(&certs[0]).clone();
-        let chain = certs.into_iter().filter(|c| c.der != cert.der && !c.self_issued()).collect();
-        let authority = Authority::load(cert, chain, &key)
-            .map_err(|source| ApplyError::Issue { id: id.clone(), source })?;
+        let chain = certs
+            .into_iter()
+            .filter(|c| c.der != cert.der && !c.self_issued())
+            .collect();
+        let authority = Authority::load(cert, chain, &key).map_err(|source| ApplyError::Issue {
+            id: id.clone(),
+            source,
+        })?;
         loaded.insert(id.clone(), authority);
     }
     Ok(loaded)
@@ -101,12 +141,20 @@ fn issue_all(
     let results = Mutex::new(Vec::new());
     let old_keys: Vec<Option<PrivateKey>> = stages
         .iter()
-        .map(|stage| if stage.recipe.key == KeyPlan::Reuse { old_key(stage, hands).map(Some) } else { Ok(None) })
+        .map(|stage| {
+            if stage.recipe.key == KeyPlan::Reuse {
+                old_key(stage, hands).map(Some)
+            } else {
+                Ok(None)
+            }
+        })
         .collect::<Result<_, _>>()?;
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(stage) = stages.get(index) else { return };
+            let Some(stage) = stages.get(index) else {
+                return;
+            };
             let result = issue_one(stage, authorities, old_keys[index].as_ref());
             // A poisoned lock means that another thread panicked, and then the process is ending.
             if let Ok(mut results) = results.lock() {
@@ -114,7 +162,9 @@ fn issue_all(
             }
         }
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(stages.len().max(1));
+    let cores = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(stages.len().max(1));
     thread::scope(|scope| {
         for _ in 1..cores {
             scope.spawn(work);
@@ -136,14 +186,20 @@ fn issue_one(
     old_key: Option<&PrivateKey>,
 ) -> Result<Fresh, ApplyError> {
     let recipe = &stage.recipe;
-    let failed = |source| ApplyError::Issue { id: stage.credential.clone(), source };
+    let failed = |source| ApplyError::Issue {
+        id: stage.credential.clone(),
+        source,
+    };
     let authority = authorities
         .get(&recipe.issuer)
         .ok_or_else(|| ApplyError::Missing(format!("the key of {}", recipe.issuer)))?;
     let key = match (&recipe.key, old_key) {
         (KeyPlan::Reuse, Some(key)) => key.clone(),
         (KeyPlan::Reuse, None) => {
-            return Err(ApplyError::Missing(format!("the key of {}", stage.credential)));
+            return Err(ApplyError::Missing(format!(
+                "the key of {}",
+                stage.credential
+            )));
         },
         (KeyPlan::New { algorithm, form }, _) => crypto::generate(algorithm, *form)?,
     };
@@ -166,8 +222,17 @@ fn issue_one(
         &add,
     )
     .map_err(failed)?;
-    let chain = if recipe.chain { authority.chain.clone() } else { Vec::new() };
-    Ok(Fresh { cert, key, chain, replaces: replaced(&recipe.origin) })
+    let chain = if recipe.chain {
+        authority.chain.clone()
+    } else {
+        Vec::new()
+    };
+    Ok(Fresh {
+        cert,
+        key,
+        chain,
+        replaces: replaced(&recipe.origin),
+    })
 }
 
 fn replaced(origin: &Origin) -> Option<crate::pki::digest::Digest> {
@@ -180,16 +245,21 @@ fn replaced(origin: &Origin) -> Option<crate::pki::digest::Digest> {
 /// The key that a credential has now.
 fn old_key(stage: &Stage, hands: &Hands) -> Result<PrivateKey, ApplyError> {
     let lost = || ApplyError::Missing(format!("the key of {}", stage.credential));
-    let state = hands.credentials.iter().find(|c: &&CredentialState| c.id == stage.credential);
+    let state = hands
+        .credentials
+        .iter()
+        .find(|c: &&CredentialState| c.id == stage.credential);
     let at = match &state.ok_or_else(lost)?.placement {
         Placement::Pair { key, .. } | Placement::Referenced { key, .. } => key,
         Placement::Pem { path, .. } => path,
         Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {
             let at = Place::File(kubeconfig.clone());
             let text = file(hands.disk, &at)?;
-            let parsed = Kubeconfig::parse(&text)
-                .map_err(|source| ApplyError::Kubeconfig { at, source })?;
-            let Material::Embedded(pem) = &parsed.key else { return Err(lost()) };
+            let parsed =
+                Kubeconfig::parse(&text).map_err(|source| ApplyError::Kubeconfig { at, source })?;
+            let Material::Embedded(pem) = &parsed.key else {
+                return Err(lost());
+            };
             return PrivateKey::from_pem(pem).map_err(|_| lost());
         },
     };
@@ -200,7 +270,10 @@ fn file(disk: &Disk, at: &Place) -> Result<zeroize::Zeroizing<Vec<u8>>, ApplyErr
     match disk.read(at)? {
         Observed::Present((_, Blob::File(bytes))) => Ok(bytes),
         Observed::Present(_) | Observed::Absent => Err(ApplyError::Blocked(at.clone())),
-        Observed::Unknown(why) => Err(ApplyError::Content { at: at.clone(), why }),
+        Observed::Unknown(why) => Err(ApplyError::Content {
+            at: at.clone(),
+            why,
+        }),
     }
 }
 

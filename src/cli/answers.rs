@@ -14,12 +14,15 @@ use crate::profile::nearest;
 /// The command with the answers as its defaults.
 pub(super) fn apply(words: &[OsString]) -> Result<clap::Command, Failure> {
     let mut command = Arguments::command();
-    let Some(path) = path(words) else { return Ok(command) };
+    let Some(path) = path(words) else {
+        return Ok(command);
+    };
     let bytes = config::bounded(&path, 1 << 20)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let refuse = |why: String| Failure::usage(format!("{} {why}", path.display()), "rescue-kit run --help");
-    let table: toml::Table =
-        toml::from_str(&text).map_err(|error| refuse(format!("is not TOML: {}", error.message())))?;
+    let refuse =
+        |why: String| Failure::usage(format!("{} {why}", path.display()), "rescue-kit run --help");
+    let table: toml::Table = toml::from_str(&text)
+        .map_err(|error| refuse(format!("is not TOML: {}", error.message())))?;
     let known = flags(&command);
     for (key, value) in table {
         let flag = key.replace('_', "-");
@@ -30,7 +33,8 @@ pub(super) fn apply(words: &[OsString]) -> Result<clap::Command, Failure> {
             };
             return Err(refuse(why));
         }
-        let words = words_of(value).ok_or_else(|| refuse(format!("has no plain value for `{key}`")))?;
+        let words =
+            words_of(value).ok_or_else(|| refuse(format!("has no plain value for `{key}`")))?;
         command = with_default(command, &flag, &words);
     }
     Ok(command)
@@ -42,7 +46,10 @@ fn path(words: &[OsString]) -> Option<PathBuf> {
         if word == "--answers" {
             return words.next().map(PathBuf::from);
         }
-        if let Some(path) = word.to_str().and_then(|word| word.strip_prefix("--answers=")) {
+        if let Some(path) = word
+            .to_str()
+            .and_then(|word| word.strip_prefix("--answers="))
+        {
             return Some(PathBuf::from(path));
         }
     }
@@ -50,8 +57,10 @@ fn path(words: &[OsString]) -> Option<PathBuf> {
 }
 
 fn flags(command: &clap::Command) -> Vec<String> {
-    let mut names: Vec<String> =
-        command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+    let mut names: Vec<String> = command
+        .get_arguments()
+        .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .collect();
     names.extend(command.get_subcommands().flat_map(flags));
     names.sort();
     names.dedup();
@@ -69,8 +78,10 @@ fn with_default(command: clap::Command, flag: &str, words: &[String]) -> clap::C
         let words = words.to_vec();
         command = command.mut_arg(id, |arg| arg.default_values(words));
     }
-    let names: Vec<String> =
-        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
     for name in names {
         command = command.mut_subcommand(name, |sub| with_default(sub, flag, words));
     }

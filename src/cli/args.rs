@@ -7,7 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Brings back a Kubernetes control plane whose certificates expired, offline.
 #[derive(Debug, Parser)]
-#[command(name = "rescue-kit", version, max_term_width = 100, infer_subcommands = false)]
+#[command(
+    name = "rescue-kit",
+    version,
+    max_term_width = 100,
+    infer_subcommands = false
+)]
 #[command(after_help = "Examples:
   rescue-kit inspect                          what is broken, first cause first
   rescue-kit plan --diff                      what would be done
@@ -28,13 +33,30 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// The root of the node's files: another disk or a copy
-    #[arg(long, global = true, value_name = "DIR", default_value = "/", env = "RESCUE_KIT_ROOT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/",
+        env = "RESCUE_KIT_ROOT"
+    )]
     pub root: PathBuf,
     /// The layout: a built-in name or a TOML file; detected if not given
-    #[arg(long, global = true, value_name = "NAME|FILE", env = "RESCUE_KIT_PROFILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME|FILE",
+        env = "RESCUE_KIT_PROFILE"
+    )]
     pub profile: Option<String>,
     /// The form of the data on stdout
-    #[arg(long, global = true, value_name = "FORM", default_value = "human", env = "RESCUE_KIT_OUTPUT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORM",
+        default_value = "human",
+        env = "RESCUE_KIT_OUTPUT"
+    )]
     pub output: Output,
     /// Do it without asking
     #[arg(long, short = 'y', global = true, env = "RESCUE_KIT_YES", value_parser = FalseyValueParser::new())]
@@ -55,7 +77,13 @@ pub struct Global {
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "RESCUE_KIT_COLOR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "RESCUE_KIT_COLOR"
+    )]
     pub color: Color,
     /// The true time, if the clock cannot be trusted
     #[arg(long, global = true, value_name = "RFC3339", env = "RESCUE_KIT_NOW")]
@@ -73,7 +101,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FORM", env = "RESCUE_KIT_PROGRESS")]
     pub progress: Option<ProgressForm>,
     /// Where runs, backups and audits are kept; a relative path lies under the root
-    #[arg(long, global = true, value_name = "DIR", default_value = "var/lib/rescue-kit", env = "RESCUE_KIT_STATE_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "var/lib/rescue-kit",
+        env = "RESCUE_KIT_STATE_DIR"
+    )]
     pub state_dir: PathBuf,
     /// A TOML file with values for any of these flags
     #[arg(long, global = true, value_name = "FILE", env = "RESCUE_KIT_ANSWERS")]
@@ -115,7 +149,12 @@ pub enum Command {
     /// Show what is broken, first cause first
     Inspect {
         /// What counts as due
-        #[arg(long, value_name = "DURATION", default_value = "30d", env = "RESCUE_KIT_RENEW_BEFORE")]
+        #[arg(
+            long,
+            value_name = "DURATION",
+            default_value = "30d",
+            env = "RESCUE_KIT_RENEW_BEFORE"
+        )]
         renew_before: String,
     },
     /// Show what would be done, in order, and why
@@ -182,7 +221,12 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct PolicyArgs {
     /// What counts as due
-    #[arg(long, value_name = "DURATION", default_value = "30d", env = "RESCUE_KIT_RENEW_BEFORE")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30d",
+        env = "RESCUE_KIT_RENEW_BEFORE"
+    )]
     pub renew_before: String,
     /// Renew everything
     #[arg(long, env = "RESCUE_KIT_ALL", value_parser = FalseyValueParser::new())]
@@ -191,22 +235,47 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "DURATION", env = "RESCUE_KIT_VALIDITY")]
     pub validity: Option<String>,
     /// Make new keys or keep the old ones
-    #[arg(long, value_name = "CHOICE", default_value = "new", env = "RESCUE_KIT_KEY")]
+    #[arg(
+        long,
+        value_name = "CHOICE",
+        default_value = "new",
+        env = "RESCUE_KIT_KEY"
+    )]
     pub key: KeyChoice,
     /// Algorithm of new keys: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384, ed25519 [default: as before]
     #[arg(long, value_name = "NAME", env = "RESCUE_KIT_KEY_ALGORITHM")]
     pub key_algorithm: Option<String>,
     /// Add a name to every serving certificate, or to one
-    #[arg(long, value_name = "[ID=]IP|DNS", value_delimiter = ',', env = "RESCUE_KIT_SAN")]
+    #[arg(
+        long,
+        value_name = "[ID=]IP|DNS",
+        value_delimiter = ',',
+        env = "RESCUE_KIT_SAN"
+    )]
     pub san: Vec<String>,
     /// Only these certificates
-    #[arg(long, value_name = "ID", value_delimiter = ',', env = "RESCUE_KIT_ONLY")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        env = "RESCUE_KIT_ONLY"
+    )]
     pub only: Vec<String>,
     /// Not these certificates
-    #[arg(long, value_name = "ID", value_delimiter = ',', env = "RESCUE_KIT_SKIP")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        env = "RESCUE_KIT_SKIP"
+    )]
     pub skip: Vec<String>,
     /// Take names, usages, expiry and key of one certificate from a CSR profile template
-    #[arg(long, value_name = "ID=FILE", env = "RESCUE_KIT_TEMPLATE", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ID=FILE",
+        env = "RESCUE_KIT_TEMPLATE",
+        value_delimiter = ','
+    )]
     pub template: Vec<String>,
 }
 

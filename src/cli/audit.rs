@@ -39,11 +39,22 @@ fn show(context: &Context, name: Option<&str>) -> Result<Exit, Failure> {
     let run = open(&site, name)?;
     if context.json() {
         let payload = json!({ "plan": run.plan, "timeline": run.records() });
-        say(&envelope::wrap("audit", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "audit",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
         return Ok(Exit::Done);
     }
     for record in run.records() {
-        say(&format!("{} {:>8} ms  {}\n", record.at, record.elapsed_ms, told(&run, &record.body)));
+        say(&format!(
+            "{} {:>8} ms  {}\n",
+            record.at,
+            record.elapsed_ms,
+            told(&run, &record.body)
+        ));
     }
     let tarball = run.dir.path().join(AUDIT);
     say(&format!("audit  {}\n", tarball.display()));
@@ -63,11 +74,21 @@ fn told(run: &Run, body: &Body) -> String {
         Body::Backup { path, files, .. } => format!("backup of {files} files: {}", printable(path)),
         Body::Resume { goal: Way::Forward } => "taken up again".to_owned(),
         Body::Resume { goal: Way::Back } => "going back".to_owned(),
-        Body::Intent { step, way, .. } => format!("{step} {}intended: {}", direction(way), place(step)),
-        Body::Outcome { step, way, result: Ok(_) } => {
+        Body::Intent { step, way, .. } => {
+            format!("{step} {}intended: {}", direction(way), place(step))
+        },
+        Body::Outcome {
+            step,
+            way,
+            result: Ok(_),
+        } => {
             format!("{step} {}done: {}", direction(way), place(step))
         },
-        Body::Outcome { step, way, result: Err(why) } => {
+        Body::Outcome {
+            step,
+            way,
+            result: Err(why),
+        } => {
             format!("{step} {}failed: {}", direction(way), printable(why))
         },
         Body::Staged { contents } => format!("{} new contents are ready", contents.len()),
@@ -77,20 +98,35 @@ fn told(run: &Run, body: &Body) -> String {
 
 fn verify(context: &Context, tarball: &Path, signer: Option<&Path>) -> Result<Exit, Failure> {
     let bytes = config::bounded(tarball, 512 << 20)?;
-    let signer = signer.map(|path| config::bounded(path, 1 << 20)).transpose()?;
+    let signer = signer
+        .map(|path| config::bounded(path, 1 << 20))
+        .transpose()?;
     let verified = match audit::verify(&bytes, signer.as_deref()) {
         Ok(verified) => verified,
         Err(error) => {
             let text = format!("{} is not intact: {error}", tarball.display());
-            return Err(Failure::new(Exit::Attention, text, "do not rely on this archive"));
+            return Err(Failure::new(
+                Exit::Attention,
+                text,
+                "do not rely on this archive",
+            ));
         },
     };
     let trusted = verified.expected != Some(false);
     if context.json() {
         let payload = json!({ "intact": true, "verified": verified });
-        say(&envelope::wrap("audit", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "audit",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     } else {
-        say(&format!("intact: run {}, {} files\n", verified.run, verified.files));
+        say(&format!(
+            "intact: run {}, {} files\n",
+            verified.run, verified.files
+        ));
         say(&format!("signed by {}\n", verified.fingerprint));
         match verified.expected {
             Some(true) => say("that is the expected signer\n"),
@@ -108,10 +144,22 @@ fn pack(context: &Context, name: Option<&str>, sign_key: Option<&Path>) -> Resul
     let written = audit::write(&run, &site.profile, key.as_ref())?;
     let path = run.dir.path().join(AUDIT);
     if context.json() {
-        let payload = json!({ "path": path, "sha256": written.sha256, "signer": written.fingerprint });
-        say(&envelope::wrap("audit", context.binary(), None, true, payload));
+        let payload =
+            json!({ "path": path, "sha256": written.sha256, "signer": written.fingerprint });
+        say(&envelope::wrap(
+            "audit",
+            context.binary(),
+            None,
+            true,
+            payload,
+        ));
     } else {
-        say(&format!("{}  {}\nsigner  {}\n", written.sha256, path.display(), written.fingerprint));
+        say(&format!(
+            "{}  {}\nsigner  {}\n",
+            written.sha256,
+            path.display(),
+            written.fingerprint
+        ));
     }
     Ok(Exit::Done)
 }
@@ -132,7 +180,8 @@ fn open(site: &Site, name: Option<&str>) -> Result<Run, Failure> {
     let name = match name {
         Some(name) => names.iter().find(|known| *known == name),
         None => names.iter().rev().find(|name| {
-            site.open_run(name).is_ok_and(|run| journal::begin(run.records()).is_some())
+            site.open_run(name)
+                .is_ok_and(|run| journal::begin(run.records()).is_some())
         }),
     };
     let name = name.ok_or(RescueError::NoRun("show"))?;

@@ -31,9 +31,18 @@ fn create(context: &Context, to: Option<&Path>) -> Result<Exit, Failure> {
     if context.json() {
         let left_out = &backup.manifest.left_out;
         let payload = json!({ "backup": kept, "files": files, "left_out": left_out });
-        say(&envelope::wrap("backup", context.binary(), None, true, payload));
+        say(&envelope::wrap(
+            "backup",
+            context.binary(),
+            None,
+            true,
+            payload,
+        ));
     } else {
-        say(&format!("{files} files, {} bytes\n{}  {}\n", kept.size, kept.sha256, kept.path));
+        say(&format!(
+            "{files} files, {} bytes\n{}  {}\n",
+            kept.size, kept.sha256, kept.path
+        ));
         for (path, why) in &backup.manifest.left_out {
             say(&format!("left out: {path}: {why}\n"));
         }
@@ -45,7 +54,13 @@ fn list(context: &Context) -> Result<Exit, Failure> {
     let backups = context.site()?.backups()?;
     if context.json() {
         let payload = json!({ "backups": backups });
-        say(&envelope::wrap("backup", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "backup",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     } else if backups.is_empty() {
         say("no backups\n");
     } else {
@@ -71,11 +86,20 @@ fn verify(context: &Context, archive: &Path) -> Result<Exit, Failure> {
             "intact": true, "node": node, "made_at": manifest.at,
             "files": manifest.entries.len(), "sha256": Digest::of(&bytes),
         });
-        say(&envelope::wrap("backup", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "backup",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     } else {
         let node = node.unwrap_or_else(|| "unknown node".to_owned());
         let files = manifest.entries.len();
-        say(&format!("intact: {files} files of {node}, made at {}\n", manifest.at));
+        say(&format!(
+            "intact: {files} files of {node}, made at {}\n",
+            manifest.at
+        ));
     }
     Ok(Exit::Done)
 }
@@ -97,5 +121,7 @@ fn restore(context: &Context, archive: &Path, keeping: &Keeping) -> Result<Exit,
         return Ok(Exit::Done);
     }
     run::consent(context, &inventory, &planned)?;
-    run::carry_out(context, &site, &inventory, planned, keeping, &|entry| backup.entry(entry))
+    run::carry_out(context, &site, &inventory, planned, keeping, &|entry| {
+        backup.entry(entry)
+    })
 }

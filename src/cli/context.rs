@@ -70,8 +70,9 @@ impl<'a> Context<'a> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         for signal in [SIGHUP, SIGINT, SIGTERM] {
             let number = usize::try_from(signal).unwrap_or_default();
-            signal_hook::flag::register_usize(signal, Arc::clone(&self.signal), number)
-                .map_err(|error| Failure::new(Exit::Bug, format!("cannot catch signals: {error}"), ""))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&self.signal), number).map_err(
+                |error| Failure::new(Exit::Bug, format!("cannot catch signals: {error}"), ""),
+            )?;
         }
         Ok(())
     }
@@ -90,7 +91,10 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn circumstances(&self) -> Circumstances {
-        let words = self.words.iter().map(|word| printable(&word.to_string_lossy()));
+        let words = self
+            .words
+            .iter()
+            .map(|word| printable(&word.to_string_lossy()));
         Circumstances {
             operator: self.operator(),
             ticket: self.global.ticket.clone(),
@@ -113,7 +117,9 @@ impl<'a> Context<'a> {
     fn operator(&self) -> String {
         let named = self.global.operator.clone();
         let known = || environment("SUDO_USER").or_else(|| environment("USER"));
-        named.or_else(known).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+        named
+            .or_else(known)
+            .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
     }
 }
 
@@ -127,10 +133,20 @@ pub(super) fn harden() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // A limit that cannot be lowered leaves what the system has; that is no reason not to rescue.
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).unwrap_or_default();
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .unwrap_or_default();
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell resolves the environment, once, here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell resolves the environment, once, here"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

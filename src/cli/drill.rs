@@ -31,17 +31,25 @@ pub(super) fn drill(context: &Context, arguments: &Drill) -> Result<Exit, Failur
     if arguments.list {
         return Ok(list(context));
     }
-    let scenario: Scenario = arguments
-        .scenario
-        .parse()
-        .map_err(|error: drill::UnknownScenario| Failure::usage(error.to_string(), "rescue-kit drill --list"))?;
+    let scenario: Scenario =
+        arguments
+            .scenario
+            .parse()
+            .map_err(|error: drill::UnknownScenario| {
+                Failure::usage(error.to_string(), "rescue-kit drill --list")
+            })?;
     let algorithm = crate::config::algorithm(&arguments.key_algorithm)?;
     let (work, made_here) = workshop(arguments)?;
     let root = work.join("node");
     let now = clock::system_now();
     fs::create_dir(&root).map_err(|error| Failure::unreadable(&root, &error))?;
-    let made = drill::make(&root, scenario, &algorithm, now)
-        .map_err(|error| Failure::new(Exit::Refused, error.to_string(), "name another directory: --dir DIR"))?;
+    let made = drill::make(&root, scenario, &algorithm, now).map_err(|error| {
+        Failure::new(
+            Exit::Refused,
+            error.to_string(),
+            "name another directory: --dir DIR",
+        )
+    })?;
     let exit = rescue(context, scenario, &made, &work);
     if !arguments.keep {
         fs::remove_dir_all(&root).map_err(|error| Failure::unreadable(&root, &error))?;
@@ -57,8 +65,15 @@ pub(super) fn drill(context: &Context, arguments: &Drill) -> Result<Exit, Failur
 
 fn list(context: &Context) -> Exit {
     if context.json() {
-        let all = Scenario::ALL.map(|s| json!({ "name": s.name(), "story": s.story(), "rescuable": s.rescuable() }));
-        say(&envelope::wrap("drill", context.binary(), None, false, json!({ "scenarios": all })));
+        let all = Scenario::ALL
+            .map(|s| json!({ "name": s.name(), "story": s.story(), "rescuable": s.rescuable() }));
+        say(&envelope::wrap(
+            "drill",
+            context.binary(),
+            None,
+            false,
+            json!({ "scenarios": all }),
+        ));
         return Exit::Done;
     }
     for scenario in Scenario::ALL {
@@ -75,16 +90,24 @@ fn workshop(arguments: &Drill) -> Result<(PathBuf, bool), Failure> {
         None => {
             let name = run::name(clock::system_now())
                 .map_err(|error| Failure::new(Exit::Refused, error.to_string(), "try again"))?;
-            (std::env::temp_dir().join(format!("rescue-kit-drill-{name}")), true)
+            (
+                std::env::temp_dir().join(format!("rescue-kit-drill-{name}")),
+                true,
+            )
         },
     };
     match fs::create_dir(&work) {
         Ok(()) => Ok((work, true)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !temporary => {
-            let mut entries = fs::read_dir(&work).map_err(|error| Failure::unreadable(&work, &error))?;
+            let mut entries =
+                fs::read_dir(&work).map_err(|error| Failure::unreadable(&work, &error))?;
             if entries.next().is_some() {
                 let text = format!("{} is not empty", work.display());
-                return Err(Failure::new(Exit::Refused, text, "name an empty directory: --dir DIR"));
+                return Err(Failure::new(
+                    Exit::Refused,
+                    text,
+                    "name an empty directory: --dir DIR",
+                ));
             }
             Ok((work, false))
         },
@@ -119,10 +142,19 @@ fn rescue(
         say(&format!("{story}\n--- before ---\n"));
         let rows = listing::rows(&before.inventory, RENEW_BEFORE);
         let cause = before.cause.as_deref();
-        say(&text::inspection(&before.inventory, &rows, &[], cause, &context.painter));
+        say(&text::inspection(
+            &before.inventory,
+            &rows,
+            &[],
+            cause,
+            &context.painter,
+        ));
     }
     context.catch_signals()?;
-    let policy = Policy { renew_before: RENEW_BEFORE, ..Policy::default() };
+    let policy = Policy {
+        renew_before: RENEW_BEFORE,
+        ..Policy::default()
+    };
     let _lock = site.lock()?;
     let outcome = site.plan(&policy).and_then(|(inventory, plan)| {
         let steps = plan.phases.stage.len() + plan.phases.commit.len();
@@ -168,12 +200,24 @@ fn rescued(
             "scenario": scenario.name(), "broken": made.broken, "outcome": "rescued", "as_expected": sound,
             "elapsed_ms": done.elapsed_ms, "audit": audit, "verification": done.verification, "diff": done.diff,
         });
-        say(&envelope::wrap("drill", context.binary(), Some(&after.inventory), true, payload));
+        say(&envelope::wrap(
+            "drill",
+            context.binary(),
+            Some(&after.inventory),
+            true,
+            payload,
+        ));
     } else {
         say("\n--- after ---\n");
         let rows = listing::rows(&after.inventory, RENEW_BEFORE);
         let cause = after.cause.as_deref();
-        say(&text::inspection(&after.inventory, &rows, &[], cause, &context.painter));
+        say(&text::inspection(
+            &after.inventory,
+            &rows,
+            &[],
+            cause,
+            &context.painter,
+        ));
         say("\n");
         say(&text::verification(&done.verification, &context.painter));
         say(&format!(
@@ -195,7 +239,13 @@ fn refused(context: &Context, scenario: Scenario, made: &Made, refusals: &[Findi
             "scenario": scenario.name(), "broken": made.broken, "outcome": "refused", "as_expected": sound,
             "refusals": refusals,
         });
-        say(&envelope::wrap("drill", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "drill",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     } else {
         say("\n--- refused, nothing was changed ---\n");
         say(&text::findings(refusals, &context.painter));

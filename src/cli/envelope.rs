@@ -20,7 +20,14 @@ pub(super) fn wrap(
 ) -> String {
     let at = inventory.map_or_else(clock::system_now, |inventory| inventory.at);
     let mut object = head(name, binary, at);
-    object.insert("host".to_owned(), json!(inventory.and_then(|i| i.node.name.as_ref()).map(|n| &n.value)));
+    object.insert(
+        "host".to_owned(),
+        json!(
+            inventory
+                .and_then(|i| i.node.name.as_ref())
+                .map(|n| &n.value)
+        ),
+    );
     object.insert("at".to_owned(), json!(at));
     object.insert("clock".to_owned(), inventory.map_or(Value::Null, clock_of));
     object.insert("changed".to_owned(), json!(changed));
@@ -36,7 +43,10 @@ pub(super) fn failure(failure: &Failure) -> String {
     let mut object = head("error", None, at);
     object.insert("at".to_owned(), json!(at));
     // What stuck half-way is the one failure after which files differ.
-    object.insert("changed".to_owned(), json!(matches!(failure.exit, Exit::Stuck)));
+    object.insert(
+        "changed".to_owned(),
+        json!(matches!(failure.exit, Exit::Stuck)),
+    );
     object.insert(
         "error".to_owned(),
         json!({

@@ -20,9 +20,13 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
     let rows = || listing::rows(&seen.inventory, renew_before);
     let cause = seen.cause.as_deref();
     say(&match context.global.output {
-        Output::Human => {
-            text::inspection(&seen.inventory, &rows(), &seen.findings, cause, &context.painter)
-        },
+        Output::Human => text::inspection(
+            &seen.inventory,
+            &rows(),
+            &seen.findings,
+            cause,
+            &context.painter,
+        ),
         Output::Json => envelope::wrap(
             "inspect",
             context.binary(),
@@ -40,6 +44,13 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
         Output::Prometheus => prometheus::metrics(&seen.inventory, &seen.findings, renew_before),
     });
     // What is merely worth knowing needs nobody's attention.
-    let attention = seen.findings.iter().any(|finding| finding.severity != Severity::Info);
-    Ok(if attention { Exit::Attention } else { Exit::Done })
+    let attention = seen
+        .findings
+        .iter()
+        .any(|finding| finding.severity != Severity::Info);
+    Ok(if attention {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }

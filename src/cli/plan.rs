@@ -29,7 +29,11 @@ pub(super) fn plan(
         save(out, &plan)?;
     }
     show(context, &inventory, &plan);
-    Ok(if plan.is_empty() { Exit::Done } else { Exit::Attention })
+    Ok(if plan.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Attention
+    })
 }
 
 /// Shows a plan that is not applied; `changed` in the JSON says whether applying it would change something.
@@ -45,7 +49,13 @@ pub(super) fn show(context: &Context, inventory: &Inventory, plan: &Plan) {
             "next": plan.remaining,
         });
         let changed = context.global.check && !plan.is_empty();
-        say(&envelope::wrap("plan", context.binary(), Some(inventory), changed, payload));
+        say(&envelope::wrap(
+            "plan",
+            context.binary(),
+            Some(inventory),
+            changed,
+            payload,
+        ));
         return;
     }
     let mut out = text::plan(plan, inventory, &context.painter);
@@ -58,7 +68,10 @@ pub(super) fn show(context: &Context, inventory: &Inventory, plan: &Plan) {
 
 /// Writes a plan file, whole or not at all.
 fn save(out: &Path, plan: &Plan) -> Result<(), Failure> {
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = out
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let name = out.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage("--out names no file", "--out plan.json"))?;
     RunDir::on_host(parent)?.write(name, &plan.to_json())?;

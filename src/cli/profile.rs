@@ -35,13 +35,20 @@ fn list(context: &Context) -> Result<Exit, Failure> {
     }
     if context.json() {
         let payload = json!({ "profiles": rows });
-        say(&envelope::wrap("profile", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "profile",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     }
     Ok(Exit::Done)
 }
 
 fn show(name: &str) -> Result<Exit, Failure> {
-    let text = builtin::text(name).ok_or_else(|| site::SiteError::UnknownProfile(name.to_owned()))?;
+    let text =
+        builtin::text(name).ok_or_else(|| site::SiteError::UnknownProfile(name.to_owned()))?;
     say(text);
     Ok(Exit::Done)
 }
@@ -63,10 +70,18 @@ fn detect(context: &Context) -> Result<Exit, Failure> {
         rows.push((name, fits, why));
     }
     if context.json() {
-        let layouts: Vec<_> =
-            rows.iter().map(|(name, fits, why)| json!({ "name": name, "fits": fits, "why": why })).collect();
+        let layouts: Vec<_> = rows
+            .iter()
+            .map(|(name, fits, why)| json!({ "name": name, "fits": fits, "why": why }))
+            .collect();
         let payload = json!({ "detected": detected, "layouts": layouts });
-        say(&envelope::wrap("profile", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "profile",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     } else {
         for (name, fits, why) in &rows {
             let mark = if Some(*name) == detected { "*" } else { " " };
@@ -81,17 +96,31 @@ fn detect(context: &Context) -> Result<Exit, Failure> {
 }
 
 fn validate(context: &Context, file: &Path) -> Result<Exit, Failure> {
-    let text = String::from_utf8(config::bounded(file, 1 << 20)?)
-        .map_err(|_| Failure::new(Exit::Refused, format!("{} is not UTF-8", file.display()), ""))?;
-    let profile = site::named(&ProfileChoice::Text { path: file.to_path_buf(), text })
-        .map_err(|error| {
-            let mut failure = Failure::from(error);
-            failure.hints = vec!["compare with: rescue-kit profile show kubeadm".to_owned()];
-            failure
-        })?;
+    let text = String::from_utf8(config::bounded(file, 1 << 20)?).map_err(|_| {
+        Failure::new(
+            Exit::Refused,
+            format!("{} is not UTF-8", file.display()),
+            "",
+        )
+    })?;
+    let profile = site::named(&ProfileChoice::Text {
+        path: file.to_path_buf(),
+        text,
+    })
+    .map_err(|error| {
+        let mut failure = Failure::from(error);
+        failure.hints = vec!["compare with: rescue-kit profile show kubeadm".to_owned()];
+        failure
+    })?;
     if context.json() {
         let payload = json!({ "valid": true, "name": profile.name, "sha256": profile.digest() });
-        say(&envelope::wrap("profile", context.binary(), None, false, payload));
+        say(&envelope::wrap(
+            "profile",
+            context.binary(),
+            None,
+            false,
+            payload,
+        ));
     } else {
         let count = profile.credential.len();
         say(&format!("{}: valid, {count} certificates\n", profile.name));

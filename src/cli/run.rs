@@ -96,7 +96,10 @@ pub(super) fn rollback(
         Some(name) => chosen(&site, name)?,
         None => site.newest_run()?.ok_or(RescueError::NoRun("roll back"))?,
     };
-    ask(context, &format!("Put back everything as it was before the run {name}?"))?;
+    ask(
+        context,
+        &format!("Put back everything as it was before the run {name}?"),
+    )?;
     with_means(context, keeping, 0, |means| {
         let done = site.roll_back(&name, means)?;
         Ok(finish(context, &site, &done))
@@ -118,7 +121,14 @@ pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
         skip: Vec::new(),
         template: Vec::new(),
     };
-    run(context, &policy, &Keeping { backup_to: None, sign_key: None })
+    run(
+        context,
+        &policy,
+        &Keeping {
+            backup_to: None,
+            sign_key: None,
+        },
+    )
 }
 
 /// Applies a plan that the operator agreed to.
@@ -138,13 +148,20 @@ pub(super) fn carry_out(
 }
 
 /// Asks for consent to a plan: yes, no, or first an explanation.
-pub(super) fn consent(context: &Context, inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
+pub(super) fn consent(
+    context: &Context,
+    inventory: &Inventory,
+    plan: &Plan,
+) -> Result<(), Failure> {
     if context.global.yes {
         return Ok(());
     }
     if !context.can_ask() {
         let text = "this changes files, and there is no terminal to ask on";
-        return Err(Failure::usage(text, "--yes to do it, --check to see what would be done"));
+        return Err(Failure::usage(
+            text,
+            "--yes to do it, --check to see what would be done",
+        ));
     }
     tell(&text::plan(plan, inventory, &context.painter));
     loop {
@@ -152,7 +169,10 @@ pub(super) fn consent(context: &Context, inventory: &Inventory, plan: &Plan) -> 
             Answer::Yes => return Ok(()),
             Answer::No => return Err(declined()),
             Answer::Explain => {
-                tell(&text::diff(&diff::planned(inventory, plan), &context.painter));
+                tell(&text::diff(
+                    &diff::planned(inventory, plan),
+                    &context.painter,
+                ));
             },
         }
     }
@@ -165,7 +185,13 @@ pub(super) fn nothing(context: &Context, inventory: &Inventory) -> Exit {
             "run_id": null, "steps": [], "downtime_seconds": 0, "backup": null, "audit": null,
             "verification": null, "diff": { "before": [], "after": [] }, "next": [],
         });
-        say(&envelope::wrap("run", context.binary(), Some(inventory), false, payload));
+        say(&envelope::wrap(
+            "run",
+            context.binary(),
+            Some(inventory),
+            false,
+            payload,
+        ));
     } else if !context.global.quiet {
         say("nothing to do\n");
     }
@@ -180,7 +206,11 @@ fn ask(context: &Context, question: &str) -> Result<(), Failure> {
         let text = "this changes files, and there is no terminal to ask on";
         return Err(Failure::usage(text, "--yes to do it"));
     }
-    if prompt::confirm(question) { Ok(()) } else { Err(declined()) }
+    if prompt::confirm(question) {
+        Ok(())
+    } else {
+        Err(declined())
+    }
 }
 
 fn declined() -> Failure {
@@ -193,7 +223,11 @@ fn chosen(site: &Site, name: &str) -> Result<String, Failure> {
     if run::is_name(name) && known.iter().any(|known| known == name) {
         return Ok(name.to_owned());
     }
-    Err(Failure::new(Exit::Refused, format!("there is no run `{name}`"), "rescue-kit runs list"))
+    Err(Failure::new(
+        Exit::Refused,
+        format!("there is no run `{name}`"),
+        "rescue-kit runs list",
+    ))
 }
 
 fn with_means(
@@ -245,7 +279,13 @@ fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
             "next": done.plan.remaining,
         });
         let inventory = site.observe(false).ok();
-        say(&envelope::wrap("run", context.binary(), inventory.as_ref(), true, payload));
+        say(&envelope::wrap(
+            "run",
+            context.binary(),
+            inventory.as_ref(),
+            true,
+            payload,
+        ));
         return Exit::Done;
     }
     let seconds = done.elapsed_ms / 1000;
@@ -270,7 +310,11 @@ fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
         out.push_str(&format!("signer  {}\n", done.audit.fingerprint));
         if done.verdict == Verdict::Done {
             out.push_str(&format!("undo    rescue-kit rollback {}\n", done.run));
-            out.push_str(&text::remaining(&done.plan.remaining, scope, &context.painter));
+            out.push_str(&text::remaining(
+                &done.plan.remaining,
+                scope,
+                &context.painter,
+            ));
         }
     }
     say(&out);

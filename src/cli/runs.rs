@@ -15,7 +15,13 @@ pub(super) fn runs(context: &Context, command: &Runs) -> Result<Exit, Failure> {
         Runs::List => {
             let runs = site.summaries()?;
             if context.json() {
-                say(&envelope::wrap("runs", context.binary(), None, false, json!({ "runs": runs })));
+                say(&envelope::wrap(
+                    "runs",
+                    context.binary(),
+                    None,
+                    false,
+                    json!({ "runs": runs }),
+                ));
                 return Ok(Exit::Done);
             }
             for run in &runs {
@@ -40,7 +46,13 @@ pub(super) fn runs(context: &Context, command: &Runs) -> Result<Exit, Failure> {
             if context.json() {
                 let changed = !pruned.is_empty();
                 let payload = json!({ "pruned": pruned });
-                say(&envelope::wrap("runs", context.binary(), None, changed, payload));
+                say(&envelope::wrap(
+                    "runs",
+                    context.binary(),
+                    None,
+                    changed,
+                    payload,
+                ));
             } else {
                 say(&format!("pruned {} run(s)\n", pruned.len()));
             }

@@ -16,9 +16,19 @@ pub(super) fn verify(context: &Context) -> Result<Exit, Failure> {
     let proved = verification::verify(&inventory);
     if context.json() {
         let payload = json!({ "passed": proved.passed(), "verification": proved });
-        say(&envelope::wrap("verify", context.binary(), Some(&inventory), false, payload));
+        say(&envelope::wrap(
+            "verify",
+            context.binary(),
+            Some(&inventory),
+            false,
+            payload,
+        ));
     } else {
         say(&text::verification(&proved, &context.painter));
     }
-    Ok(if proved.passed() { Exit::Done } else { Exit::Attention })
+    Ok(if proved.passed() {
+        Exit::Done
+    } else {
+        Exit::Attention
+    })
 }

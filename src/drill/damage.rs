@@ -32,16 +32,24 @@ pub(super) fn damage(
             tree.edit(&pki("apiserver.key"), dates.touched, |bytes| {
                 *bytes = key.to_pem().as_bytes().to_vec();
             });
-            broken.push(format!("/{} is not the key of apiserver.crt", pki("apiserver.key")));
+            broken.push(format!(
+                "/{} is not the key of apiserver.crt",
+                pki("apiserver.key")
+            ));
         },
         Scenario::ClockWrong => {
-            broken.push("the node's clock is 730 days behind: before the cluster was made".to_owned());
+            broken.push(
+                "the node's clock is 730 days behind: before the cluster was made".to_owned(),
+            );
         },
         Scenario::Truncated => {
             let (cut, empty) = (pki("apiserver.crt"), pki("front-proxy-client.crt"));
             tree.edit(&cut, dates.touched, |bytes| bytes.truncate(bytes.len() / 2));
             tree.edit(&empty, dates.touched, Vec::clear);
-            broken.extend([format!("/{cut} ends in the middle"), format!("/{empty} is empty")]);
+            broken.extend([
+                format!("/{cut} ends in the middle"),
+                format!("/{empty} is empty"),
+            ]);
         },
         Scenario::CaKeyMissing => {
             tree.remove(&pki("ca.key"));
@@ -53,7 +61,10 @@ pub(super) fn damage(
             tree.edit(&pki("ca.crt"), dates.touched, |bytes| {
                 *bytes = foreign.cert.to_pem().into_bytes();
             });
-            broken.push(format!("/{} is another cluster's; ca.key is this one's", pki("ca.crt")));
+            broken.push(format!(
+                "/{} is another cluster's; ca.key is this one's",
+                pki("ca.crt")
+            ));
         },
     }
     Ok(broken)
@@ -70,7 +81,10 @@ fn expired(scenario: Scenario, dates: Dates) -> Vec<String> {
             format!("the kubelet's serving certificate expired on {kubelet}"),
         ],
         Scenario::CaExpired => vec![
-            format!("all three CAs expired on {}", dates.installed.plus(TEN_YEARS).date()),
+            format!(
+                "all three CAs expired on {}",
+                dates.installed.plus(TEN_YEARS).date()
+            ),
             every(&leaves),
         ],
         _ => vec![every(&leaves)],
@@ -78,7 +92,10 @@ fn expired(scenario: Scenario, dates: Dates) -> Vec<String> {
 }
 
 fn every(date: &str) -> String {
-    format!("every leaf certificate expired on {date}, {} days ago", EXPIRED / crate::pki::utc::Utc::DAY)
+    format!(
+        "every leaf certificate expired on {date}, {} days ago",
+        EXPIRED / crate::pki::utc::Utc::DAY
+    )
 }
 
 fn pki(name: &str) -> String {

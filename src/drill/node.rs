@@ -36,118 +36,6 @@ const KUBELET: &str = "var/lib/kubelet/pki";
 /// How long before its making a certificate begins, in seconds (client-go `CertificateBackdate`).
 const BACKDATE: i64 = 300;
 
-/// The three authorities.
-#[derive(Clone, Copy)]
-pub(super) enum Authority {
-    Cluster,
-    Etcd,
-    FrontProxy,
-}
-
-/// A leaf of the table below.
-struct Leaf {
-    signer: Authority,
-    cn: &'static str,
-    o: Option<&'static str>,
-    usages: &'static [Usage],
-    names: &'static [&'static str],
-    at: At,
-}
-
-/// Where a leaf is.
-enum At {
-    /// In a kubeconfig of this name.
-    Kubeconfig(&'static str),
-    /// In the kubelet's directory, with its key.
-    Kubelet,
-    /// In two files of this name, below [`PKI`].
-    Pair(&'static str),
-}
-
-const CLIENT: &[Usage] = &[Usage::DigitalSignature, Usage::KeyEncipherment, Usage::ClientAuth];
-const PEER: &[Usage] =
-    &[Usage::DigitalSignature, Usage::KeyEncipherment, Usage::ServerAuth, Usage::ClientAuth];
-const SERVER: &[Usage] = &[Usage::DigitalSignature, Usage::KeyEncipherment, Usage::ServerAuth];
-
-/// `{node}` is the node's name, `{address}` the address that certificates name.
-const ETCD_NAMES: &[&str] = &["{node}", "localhost", "{address}", "127.0.0.1", "::1"];
-const API_NAMES: &[&str] = &[
-    "{node}",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-    "10.96.0.1",
-    "{address}",
-];
-
-const ADMINS: Option<&str> = Some("kubeadm:cluster-admins");
-
-/// Every leaf that the authorities sign.
-#[rustfmt::skip]
-const LEAVES: [Leaf; 12] = [
-    leaf(Authority::Cluster, "kube-apiserver", None, SERVER, API_NAMES, At::Pair("apiserver")),
-    leaf(Authority::Cluster, "kube-apiserver-kubelet-client", ADMINS, CLIENT, &[], At::Pair("apiserver-kubelet-client")),
-    leaf(Authority::FrontProxy, "front-proxy-client", None, CLIENT, &[], At::Pair("front-proxy-client")),
-    leaf(Authority::Etcd, NODE, None, PEER, ETCD_NAMES, At::Pair("etcd/server")),
-    leaf(Authority::Etcd, NODE, None, PEER, ETCD_NAMES, At::Pair("etcd/peer")),
-    leaf(Authority::Etcd, "kube-etcd-healthcheck-client", None, CLIENT, &[], At::Pair("etcd/healthcheck-client")),
-    leaf(Authority::Etcd, "kube-apiserver-etcd-client", None, CLIENT, &[], At::Pair("apiserver-etcd-client")),
-    leaf(Authority::Cluster, "kubernetes-admin", ADMINS, CLIENT, &[], At::Kubeconfig("admin.conf")),
-    leaf(Authority::Cluster, "kubernetes-super-admin", Some("system:masters"), CLIENT, &[], At::Kubeconfig("super-admin.conf")),
-    leaf(Authority::Cluster, "system:kube-controller-manager", None, CLIENT, &[], At::Kubeconfig("controller-manager.conf")),
-    leaf(Authority::Cluster, "system:kube-scheduler", None, CLIENT, &[], At::Kubeconfig("scheduler.conf")),
-    leaf(Authority::Cluster, "system:node:cp1", Some("system:nodes"), CLIENT, &[], At::Kubelet),
-];
-
-const fn leaf(
-    signer: Authority,
-    cn: &'static str,
-    o: Option<&'static str>,
-    usages: &'static [Usage],
-    names: &'static [&'static str],
-    at: At,
-) -> Leaf {
-    Leaf { signer, cn, o, usages, names, at }
-}
-
-/// Files that are the same on every such node but for its name and address: path, mode, text.
-const TEXTS: [(&str, u32, &str); 9] = [
-    ("etc/hostname", 0o644, "{node}\n"),
-    ("etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n{address} {node}\n"),
-    (
-        "etc/kubernetes/manifests/etcd.yaml",
-        0o600,
-        include_str!("../../templates/drill/etcd.yaml"),
-    ),
-    (
-        "etc/kubernetes/manifests/kube-apiserver.yaml",
-        0o600,
-        include_str!("../../templates/drill/kube-apiserver.yaml"),
-    ),
-    (
-        "etc/kubernetes/manifests/kube-controller-manager.yaml",
-        0o600,
-        include_str!("../../templates/drill/kube-controller-manager.yaml"),
-    ),
-    (
-        "etc/kubernetes/manifests/kube-scheduler.yaml",
-        0o600,
-        include_str!("../../templates/drill/kube-scheduler.yaml"),
-    ),
-    ("var/lib/kubelet/config.yaml", 0o644, include_str!("../../templates/drill/kubelet-config.yaml")),
-    (
-        "var/lib/kubelet/instance-config.yaml",
-        0o644,
-        include_str!("../../templates/drill/kubelet-instance-config.yaml"),
-    ),
-    (
-        "var/lib/kubelet/kubeadm-flags.env",
-        0o644,
-        include_str!("../../templates/drill/kubeadm-flags.env"),
-    ),
-];
-
 const KUBECONFIG: &str = include_str!("../../templates/drill/kubeconfig.yaml");
 
 /// Makes the whole tree. `certified` is the address that certificates name.
@@ -173,7 +61,11 @@ pub(super) fn tree(
     }
     for leaf in &LEAVES {
         let (key, signer) = (key()?, &authorities[leaf.signer as usize]);
-        let at = if matches!(leaf.at, At::Kubelet) { dates.kubelet } else { dates.leaves };
+        let at = if matches!(leaf.at, At::Kubelet) {
+            dates.kubelet
+        } else {
+            dates.leaves
+        };
         let cert = issued(leaf, signer, &key, at, certified)?;
         place(&mut tree, leaf, &cert, &key, &authorities[0].cert, at);
     }
@@ -188,28 +80,8 @@ pub(super) fn authority(
     at: Utc,
 ) -> Result<issue::Authority, DrillError> {
     let subject = subject(which.name(), None)?;
-    let cert =
-        issue::new_authority(&subject, key, at.plus(-BACKDATE), at.plus(TEN_YEARS), None)?;
+    let cert = issue::new_authority(&subject, key, at.plus(-BACKDATE), at.plus(TEN_YEARS), None)?;
     Ok(issue::Authority::load(cert, Vec::new(), key)?)
-}
-
-impl Authority {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cluster => "kubernetes",
-            Self::Etcd => "etcd-ca",
-            Self::FrontProxy => "front-proxy-ca",
-        }
-    }
-
-    /// The name of its two files, below [`PKI`].
-    fn file(self) -> &'static str {
-        match self {
-            Self::Cluster => "ca",
-            Self::Etcd => "etcd/ca",
-            Self::FrontProxy => "front-proxy-ca",
-        }
-    }
 }
 
 /// Generating an RSA key takes longer than all the rest, so it is done on every core.
@@ -228,7 +100,9 @@ fn keys(algorithm: &KeyAlgorithm, count: usize) -> Result<Vec<PrivateKey>, Crypt
         }
         work();
     });
-    made.into_iter().map(|slot| slot.into_inner().unwrap_or(Err(CryptoError::Random))).collect()
+    made.into_iter()
+        .map(|slot| slot.into_inner().unwrap_or(Err(CryptoError::Random)))
+        .collect()
 }
 
 fn issued(
@@ -239,12 +113,23 @@ fn issued(
     certified: &str,
 ) -> Result<Cert, DrillError> {
     let holes = [("node", NODE), ("address", certified)];
-    let names: Vec<San> =
-        leaf.names.iter().filter_map(|name| San::parse(&filled(name, &holes))).collect();
+    let names: Vec<San> = leaf
+        .names
+        .iter()
+        .filter_map(|name| San::parse(&filled(name, &holes)))
+        .collect();
     let template = issue::prototype(&subject(leaf.cn, leaf.o)?, leaf.usages, &names)?;
     let key = Signer::load(key)?;
     let (begin, end) = (at.plus(-BACKDATE), at.plus(YEAR));
-    Ok(issue::reissue(&template, signer, key.spki(), begin, end, None, &[])?)
+    Ok(issue::reissue(
+        &template,
+        signer,
+        key.spki(),
+        begin,
+        end,
+        None,
+        &[],
+    )?)
 }
 
 fn place(tree: &mut Tree, leaf: &Leaf, cert: &Cert, key: &PrivateKey, ca: &Cert, at: Utc) {
@@ -254,7 +139,10 @@ fn place(tree: &mut Tree, leaf: &Leaf, cert: &Cert, key: &PrivateKey, ca: &Cert,
                 ("cert-field", "client-certificate-data"),
                 ("cert", &STANDARD.encode(cert.to_pem())),
                 ("key-field", "client-key-data"),
-                ("key", &Zeroizing::new(STANDARD.encode(key.to_pem().as_bytes()))),
+                (
+                    "key",
+                    &Zeroizing::new(STANDARD.encode(key.to_pem().as_bytes())),
+                ),
             ];
             kubeconfig(tree, name, leaf.cn, &embedded, ca, at);
         },
@@ -262,7 +150,10 @@ fn place(tree: &mut Tree, leaf: &Leaf, cert: &Cert, key: &PrivateKey, ca: &Cert,
             let name = format!("{KUBELET}/kubelet-client-{}.pem", at.kubelet_stamp());
             let text = Zeroizing::new([cert.to_pem().as_bytes(), key.to_pem().as_bytes()].concat());
             tree.file(&name, 0o600, at, &text);
-            tree.link(&format!("{KUBELET}/kubelet-client-current.pem"), &format!("/{name}"));
+            tree.link(
+                &format!("{KUBELET}/kubelet-client-current.pem"),
+                &format!("/{name}"),
+            );
         },
         At::Pair(name) => {
             pair(tree, name, key, at);
@@ -294,15 +185,30 @@ fn kubeconfig(
     let ca = STANDARD.encode(ca.to_pem());
     let mut holes = vec![("address", ADDRESS), ("ca", &ca), ("user", user)];
     holes.extend(credential);
-    tree.file(&format!("etc/kubernetes/{name}"), 0o600, at, filled(KUBECONFIG, &holes).as_bytes());
+    tree.file(
+        &format!("etc/kubernetes/{name}"),
+        0o600,
+        at,
+        filled(KUBECONFIG, &holes).as_bytes(),
+    );
 }
 
 fn pair(tree: &mut Tree, name: &str, key: &PrivateKey, at: Utc) {
-    tree.file(&format!("{PKI}/{name}.key"), 0o600, at, key.to_pem().as_bytes());
+    tree.file(
+        &format!("{PKI}/{name}.key"),
+        0o600,
+        at,
+        key.to_pem().as_bytes(),
+    );
 }
 
 fn certificate(tree: &mut Tree, name: &str, cert: &Cert, at: Utc) {
-    tree.file(&format!("{PKI}/{name}.crt"), 0o644, at, cert.to_pem().as_bytes());
+    tree.file(
+        &format!("{PKI}/{name}.crt"),
+        0o644,
+        at,
+        cert.to_pem().as_bytes(),
+    );
 }
 
 /// Both halves go through kubeadm's writer of keys, hence the mode of `sa.pub`.
@@ -329,8 +235,18 @@ fn kubelet_serving(
     let spki = Signer::load(&key)?.spki().to_vec();
     let cert = issue::reissue(&template, &root, &spki, begin, end, None, &[])?;
     let text = [cert.to_pem(), root.cert.to_pem()].concat();
-    tree.file(&format!("{KUBELET}/kubelet.crt"), 0o644, at, text.as_bytes());
-    tree.file(&format!("{KUBELET}/kubelet.key"), 0o600, at, key.to_pem().as_bytes());
+    tree.file(
+        &format!("{KUBELET}/kubelet.crt"),
+        0o644,
+        at,
+        text.as_bytes(),
+    );
+    tree.file(
+        &format!("{KUBELET}/kubelet.key"),
+        0o600,
+        at,
+        key.to_pem().as_bytes(),
+    );
     Ok(())
 }
 
@@ -343,7 +259,12 @@ fn texts(tree: &mut Tree, at: Utc) -> Result<(), CryptoError> {
     }
     let mut machine = [0; 16];
     crypto::random(&mut machine)?;
-    tree.file("etc/machine-id", 0o444, at, format!("{}\n", hex(&machine)).as_bytes());
+    tree.file(
+        "etc/machine-id",
+        0o444,
+        at,
+        format!("{}\n", hex(&machine)).as_bytes(),
+    );
     Ok(())
 }
 

@@ -111,9 +111,13 @@ impl Tree {
     /// The PEM of a leaf of the table, wherever it is, and of its key.
     fn leaf(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
         if name == "kubelet" {
-            let link = self.dir.path().join("var/lib/kubelet/pki/kubelet-client-current.pem");
+            let link = self
+                .dir
+                .path()
+                .join("var/lib/kubelet/pki/kubelet-client-current.pem");
             let target = std::fs::read_link(link).unwrap();
-            let pem = std::fs::read(self.dir.path().join(target.strip_prefix("/").unwrap())).unwrap();
+            let pem =
+                std::fs::read(self.dir.path().join(target.strip_prefix("/").unwrap())).unwrap();
             return (pem.clone(), pem);
         }
         if !name.contains(".crt") {
@@ -136,11 +140,21 @@ impl Tree {
         let file = self.dir.path().join("leaf.pem");
         std::fs::write(&file, self.cert(leaf).to_pem()).unwrap();
         let out = Command::new("openssl")
-            .args(["verify", "-x509_strict", "-attime", &at.unix().to_string(), "-CAfile"])
+            .args([
+                "verify",
+                "-x509_strict",
+                "-attime",
+                &at.unix().to_string(),
+                "-CAfile",
+            ])
             .args([&self.kubernetes(ca), &file])
             .output()
             .unwrap();
-        if out.status.success() { String::new() } else { String::from_utf8(out.stderr).unwrap() }
+        if out.status.success() {
+            String::new()
+        } else {
+            String::from_utf8(out.stderr).unwrap()
+        }
     }
 
     fn expired(&self) -> Vec<&'static str> {
@@ -153,9 +167,18 @@ fn listing(root: &Path, below: &Path, lines: &mut Vec<String>) {
     for entry in std::fs::read_dir(below).unwrap() {
         let path = entry.unwrap().path();
         let meta = path.symlink_metadata().unwrap();
-        let kind = if meta.is_symlink() { "l" } else if meta.is_dir() { "d" } else { "f" };
+        let kind = if meta.is_symlink() {
+            "l"
+        } else if meta.is_dir() {
+            "d"
+        } else {
+            "f"
+        };
         let name = path.strip_prefix(root).unwrap().display();
-        lines.push(format!("{:03o} {kind} {name}", meta.permissions().mode() & 0o7777));
+        lines.push(format!(
+            "{:03o} {kind} {name}",
+            meta.permissions().mode() & 0o7777
+        ));
         if meta.is_dir() {
             listing(root, &path, lines);
         }
@@ -163,7 +186,9 @@ fn listing(root: &Path, below: &Path, lines: &mut Vec<String>) {
 }
 
 fn lines_by_path(lines: impl Iterator<Item = String>) -> BTreeMap<String, String> {
-    lines.map(|line| (line[6..].to_owned(), line[..5].to_owned())).collect()
+    lines
+        .map(|line| (line[6..].to_owned(), line[..5].to_owned()))
+        .collect()
 }
 
 #[test]
@@ -184,7 +209,11 @@ fn openssl_accepts_every_leaf_until_the_day_it_expired() {
             let cert = tree.cert(leaf);
             // OpenSSL takes the last second for expired, RFC 5280 does not.
             assert_eq!(tree.verify(leaf, ca, end.plus(-1)), "", "{leaf}");
-            assert!(tree.verify(leaf, ca, now()).contains("certificate has expired"), "{leaf}");
+            assert!(
+                tree.verify(leaf, ca, now())
+                    .contains("certificate has expired"),
+                "{leaf}"
+            );
             assert_eq!(cert.not_after, end, "{leaf}");
             assert_eq!(cert.not_before, end.plus(-365 * Utc::DAY - 300), "{leaf}");
             assert_eq!(cert.subject.to_string(), subject);
@@ -202,11 +231,18 @@ fn every_key_belongs_to_its_certificate_and_has_kubeadms_form() {
         for leaf in LEAVES.iter().map(|leaf| leaf.0).chain(authorities) {
             let key = PrivateKey::from_pem(&tree.leaf(leaf).1).unwrap();
             let signer = crate::crypto::Signer::load(&key).unwrap();
-            assert_eq!(signer.public_bits(), tree.cert(leaf).public_bits(), "{leaf}");
+            assert_eq!(
+                signer.public_bits(),
+                tree.cert(leaf).public_bits(),
+                "{leaf}"
+            );
             assert_eq!(key.form(), form, "{leaf}");
         }
         let (public, private) = (tree.kubernetes("pki/sa.pub"), tree.kubernetes("pki/sa.key"));
-        let out = Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(private).output();
+        let out = Command::new("openssl")
+            .args(["pkey", "-pubout", "-in"])
+            .arg(private)
+            .output();
         assert_eq!(out.unwrap().stdout, std::fs::read(public).unwrap());
     }
 }
@@ -214,13 +250,23 @@ fn every_key_belongs_to_its_certificate_and_has_kubeadms_form() {
 #[test]
 fn the_servers_names_are_kubeadms() {
     let tree = Tree::of(Scenario::LeavesExpired, "ecdsa-p256");
-    let names = |leaf| tree.cert(leaf).sans.iter().map(San::to_string).collect::<Vec<_>>().join(" ");
+    let names = |leaf| {
+        tree.cert(leaf)
+            .sans
+            .iter()
+            .map(San::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     assert_eq!(
         names("pki/apiserver.crt"),
         "cp1 kubernetes kubernetes.default kubernetes.default.svc \
          kubernetes.default.svc.cluster.local 10.96.0.1 192.168.61.11"
     );
-    assert_eq!(names("pki/etcd/server.crt"), "cp1 localhost 192.168.61.11 127.0.0.1 ::1");
+    assert_eq!(
+        names("pki/etcd/server.crt"),
+        "cp1 localhost 192.168.61.11 127.0.0.1 ::1"
+    );
     assert_eq!(names("pki/etcd/peer.crt"), names("pki/etcd/server.crt"));
     assert_eq!(names("pki/ca.crt"), "kubernetes");
 }
@@ -229,14 +275,24 @@ fn the_servers_names_are_kubeadms() {
 fn the_manifests_say_where_the_certificates_are() {
     let tree = Tree::of(Scenario::LeavesExpired, "ecdsa-p256");
     let flag = |component: &str, flag: &str| {
-        let flags = manifest::pod_flags(&tree.read(&format!("manifests/{component}.yaml"))).unwrap();
+        let flags =
+            manifest::pod_flags(&tree.read(&format!("manifests/{component}.yaml"))).unwrap();
         flags.into_iter().find(|(name, _)| name == flag).unwrap().1
     };
-    assert_eq!(flag("kube-apiserver", "tls-cert-file"), "/etc/kubernetes/pki/apiserver.crt");
+    assert_eq!(
+        flag("kube-apiserver", "tls-cert-file"),
+        "/etc/kubernetes/pki/apiserver.crt"
+    );
     assert_eq!(flag("kube-apiserver", "advertise-address"), "192.168.61.11");
     assert_eq!(flag("etcd", "name"), "cp1");
-    assert_eq!(flag("etcd", "peer-cert-file"), "/etc/kubernetes/pki/etcd/peer.crt");
-    assert_eq!(flag("kube-scheduler", "kubeconfig"), "/etc/kubernetes/scheduler.conf");
+    assert_eq!(
+        flag("etcd", "peer-cert-file"),
+        "/etc/kubernetes/pki/etcd/peer.crt"
+    );
+    assert_eq!(
+        flag("kube-scheduler", "kubeconfig"),
+        "/etc/kubernetes/scheduler.conf"
+    );
     let kubelet = std::fs::read(tree.dir.path().join("var/lib/kubelet/config.yaml")).unwrap();
     let flags = manifest::config_flags(&kubelet).unwrap();
     assert!(flags.contains(&("clusterDomain".to_owned(), "cluster.local".to_owned())));
@@ -252,7 +308,12 @@ fn no_file_is_younger_than_the_story() {
         let tree = Tree::of(scenario, "ecdsa-p256");
         let latest = |path: &str| tree.kubernetes(path).metadata().map(|meta| meta.mtime());
         let end = now().plus(-34 * Utc::DAY).unix();
-        for path in ["pki/apiserver.crt", "pki/ca.crt", "admin.conf", "manifests/etcd.yaml"] {
+        for path in [
+            "pki/apiserver.crt",
+            "pki/ca.crt",
+            "admin.conf",
+            "manifests/etcd.yaml",
+        ] {
             assert!(latest(path).is_ok_and(|at| at <= end) || scenario == Scenario::MissingLeaf);
         }
     }
@@ -262,16 +323,29 @@ fn no_file_is_younger_than_the_story() {
 fn scenarios_that_keep_leaves_alive_say_so() {
     let all = Tree::of(Scenario::LeavesExpired, "ecdsa-p256");
     assert_eq!(all.expired().len(), LEAVES.len());
-    assert_eq!(all.made.broken, ["every leaf certificate expired on 2026-10-18, 35 days ago"]);
+    assert_eq!(
+        all.made.broken,
+        ["every leaf certificate expired on 2026-10-18, 35 days ago"]
+    );
     let kubelet = Tree::of(Scenario::KubeletOnly, "ecdsa-p256");
     assert_eq!(kubelet.expired(), ["kubelet"]);
     assert_eq!(kubelet.verify("pki/apiserver.crt", "pki/ca.crt", now()), "");
     let moved = Tree::of(Scenario::WrongSan, "ecdsa-p256");
     assert!(moved.expired().is_empty());
     let names = |leaf| moved.cert(leaf).sans;
-    for leaf in ["pki/apiserver.crt", "pki/etcd/server.crt", "pki/etcd/peer.crt"] {
-        assert!(names(leaf).contains(&San::parse("192.168.61.10").unwrap()), "{leaf}");
-        assert!(!names(leaf).contains(&San::parse("192.168.61.11").unwrap()), "{leaf}");
+    for leaf in [
+        "pki/apiserver.crt",
+        "pki/etcd/server.crt",
+        "pki/etcd/peer.crt",
+    ] {
+        assert!(
+            names(leaf).contains(&San::parse("192.168.61.10").unwrap()),
+            "{leaf}"
+        );
+        assert!(
+            !names(leaf).contains(&San::parse("192.168.61.11").unwrap()),
+            "{leaf}"
+        );
     }
 }
 
@@ -282,7 +356,10 @@ fn authorities_expire_or_lose_their_key_or_are_anothers() {
     for ca in ["pki/ca.crt", "pki/etcd/ca.crt", "pki/front-proxy-ca.crt"] {
         assert_eq!(old.cert(ca).not_after, end, "{ca}");
     }
-    assert_eq!(old.verify("pki/apiserver.crt", "pki/ca.crt", end.plus(-1)), "");
+    assert_eq!(
+        old.verify("pki/apiserver.crt", "pki/ca.crt", end.plus(-1)),
+        ""
+    );
     let offline = Tree::of(Scenario::CaKeyMissing, "ecdsa-p256");
     assert!(!offline.kubernetes("pki/ca.key").exists());
     assert!(offline.kubernetes("pki/etcd/ca.key").exists());
@@ -290,26 +367,45 @@ fn authorities_expire_or_lose_their_key_or_are_anothers() {
     let (ca, admin) = (foreign.cert("pki/ca.crt"), foreign.read("admin.conf"));
     let key = PrivateKey::from_pem(&foreign.read("pki/ca.key")).unwrap();
     let trusted = Kubeconfig::parse(&admin).unwrap().ca;
-    assert_ne!(crate::crypto::Signer::load(&key).unwrap().public_bits(), ca.public_bits());
+    assert_ne!(
+        crate::crypto::Signer::load(&key).unwrap().public_bits(),
+        ca.public_bits()
+    );
     assert!(matches!(trusted, Material::Embedded(pem) if pem.as_slice() != ca.to_pem().as_bytes()));
-    assert_ne!(foreign.verify("pki/apiserver.crt", "pki/ca.crt", end.plus(-1)), "");
+    assert_ne!(
+        foreign.verify("pki/apiserver.crt", "pki/ca.crt", end.plus(-1)),
+        ""
+    );
 }
 
 #[test]
 fn leaves_are_missing_cut_empty_or_another_keys() {
     let missing = Tree::of(Scenario::MissingLeaf, "ecdsa-p256");
-    for (file, there) in
-        [("apiserver.crt", false), ("apiserver.key", false), ("etcd/peer.crt", false), ("etcd/peer.key", true)]
-    {
-        assert_eq!(missing.kubernetes("pki").join(file).exists(), there, "{file}");
+    for (file, there) in [
+        ("apiserver.crt", false),
+        ("apiserver.key", false),
+        ("etcd/peer.crt", false),
+        ("etcd/peer.key", true),
+    ] {
+        assert_eq!(
+            missing.kubernetes("pki").join(file).exists(),
+            there,
+            "{file}"
+        );
     }
     let cut = Tree::of(Scenario::Truncated, "ecdsa-p256");
     let said = |name| Cert::all_from_pem(&cut.read(name)).unwrap_err().to_string();
-    assert_eq!(said("pki/apiserver.crt"), "ends inside its CERTIFICATE block");
+    assert_eq!(
+        said("pki/apiserver.crt"),
+        "ends inside its CERTIFICATE block"
+    );
     assert_eq!(said("pki/front-proxy-client.crt"), "is empty");
     let torn = Tree::of(Scenario::MismatchedPair, "ecdsa-p256");
     let key = PrivateKey::from_pem(&torn.read("pki/apiserver.key")).unwrap();
-    let bits = crate::crypto::Signer::load(&key).unwrap().public_bits().to_vec();
+    let bits = crate::crypto::Signer::load(&key)
+        .unwrap()
+        .public_bits()
+        .to_vec();
     assert_ne!(bits, torn.cert("pki/apiserver.crt").public_bits());
 }
 
@@ -318,7 +414,10 @@ fn a_lost_clock_believes_in_a_time_before_the_cluster() {
     let tree = Tree::of(Scenario::ClockWrong, "ecdsa-p256");
     let stated = tree.made.now.unwrap();
     assert!(stated < tree.cert("pki/ca.crt").not_before);
-    for other in Scenario::ALL.into_iter().filter(|s| *s != Scenario::ClockWrong) {
+    for other in Scenario::ALL
+        .into_iter()
+        .filter(|s| *s != Scenario::ClockWrong)
+    {
         assert_eq!(Tree::of(other, "ecdsa-p256").made.now, None, "{other}");
     }
 }
@@ -344,5 +443,8 @@ fn every_scenario_is_found_by_its_name_and_tells_one_sentence() {
         assert!(scenario.story().ends_with('.'), "{scenario}");
     }
     let error = "nothing".parse::<Scenario>().unwrap_err().to_string();
-    assert!(error.starts_with("`nothing` is not one of leaves-expired, kubelet-only,"), "{error}");
+    assert!(
+        error.starts_with("`nothing` is not one of leaves-expired, kubelet-only,"),
+        "{error}"
+    );
 }

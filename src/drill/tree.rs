@@ -17,9 +17,17 @@ use crate::pki::utc::Utc;
 pub(super) struct Tree(BTreeMap<PathBuf, Entry>);
 
 enum Entry {
-    Directory { mode: u32 },
-    File { mode: u32, at: Utc, bytes: Zeroizing<Vec<u8>> },
-    Link { target: PathBuf },
+    Directory {
+        mode: u32,
+    },
+    File {
+        mode: u32,
+        at: Utc,
+        bytes: Zeroizing<Vec<u8>>,
+    },
+    Link {
+        target: PathBuf,
+    },
 }
 
 impl Tree {
@@ -30,12 +38,24 @@ impl Tree {
 
     /// Adds a file, last changed at `at`.
     pub(super) fn file(&mut self, path: &str, mode: u32, at: Utc, bytes: &[u8]) {
-        self.put(path, Entry::File { mode, at, bytes: bytes.to_vec().into() });
+        self.put(
+            path,
+            Entry::File {
+                mode,
+                at,
+                bytes: bytes.to_vec().into(),
+            },
+        );
     }
 
     /// Adds a symbolic link.
     pub(super) fn link(&mut self, path: &str, target: &str) {
-        self.put(path, Entry::Link { target: target.into() });
+        self.put(
+            path,
+            Entry::Link {
+                target: target.into(),
+            },
+        );
     }
 
     /// Changes the content of a file that is there; its mode stays.
@@ -67,7 +87,11 @@ impl Tree {
 
     fn put(&mut self, path: &str, entry: Entry) {
         let path = PathBuf::from(path);
-        for parent in path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+        for parent in path
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             let default = || Entry::Directory { mode: 0o755 };
             self.0.entry(parent.to_path_buf()).or_insert_with(default);
         }
@@ -79,12 +103,22 @@ impl Tree {
 pub(super) fn claim(root: &Path) -> Result<(), DrillError> {
     match make_directory(root, 0o700) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {},
-        made => return made.map_err(|source| DrillError::Make { path: root.to_path_buf(), source }),
+        made => {
+            return made.map_err(|source| DrillError::Make {
+                path: root.to_path_buf(),
+                source,
+            });
+        },
     }
-    let look = |source| DrillError::Look { path: root.to_path_buf(), source };
+    let look = |source| DrillError::Look {
+        path: root.to_path_buf(),
+        source,
+    };
     match root.read_dir().map_err(look)?.next() {
         None => Ok(()),
-        Some(_) => Err(DrillError::NotEmpty { path: root.to_path_buf() }),
+        Some(_) => Err(DrillError::NotEmpty {
+            path: root.to_path_buf(),
+        }),
     }
 }
 
@@ -95,7 +129,11 @@ fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 fn make_file(path: &Path, mode: u32, at: Utc, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     let at = system_time(at);

@@ -163,7 +163,11 @@ impl From<Refusals> for RescueError {
 }
 
 fn list(places: &[Place]) -> String {
-    places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    places
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Site {
@@ -186,8 +190,14 @@ impl Site {
     pub fn adopt(&self, plan: &Plan) -> Result<Inventory, RescueError> {
         let inventory = self.observe(false)?;
         if plan.node.id != inventory.node.id {
-            let name = plan.node.name.as_ref().map_or("another node", |name| &name.value);
-            return Err(RescueError::Stale(format!("the plan was made for {name}, not for this node")));
+            let name = plan
+                .node
+                .name
+                .as_ref()
+                .map_or("another node", |name| &name.value);
+            return Err(RescueError::Stale(format!(
+                "the plan was made for {name}, not for this node"
+            )));
         }
         let digest = inventory.digest(self.profile.digest());
         if plan.inventory != digest {
@@ -202,7 +212,8 @@ impl Site {
 
     /// Refuses while an earlier run is half-way.
     pub fn refuse_unfinished(&self) -> Result<(), RescueError> {
-        self.unfinished_run()?.map_or(Ok(()), |run| Err(RescueError::Unfinished(run)))
+        self.unfinished_run()?
+            .map_or(Ok(()), |run| Err(RescueError::Unfinished(run)))
     }
 
     /// Applies a plan that changes something: backup, issue, replace, verify, audit. The site is locked.
@@ -223,7 +234,8 @@ impl Site {
         let dir = self.disk.run_dir(&self.run_path(&name), true)?;
         let begin = self.begin(&name, &plan, means, directories)?;
         let mut run = Run::begin(dir, plan, begin, means.watch)?;
-        run.dir.write(run::BEFORE, run::json(inventory).as_bytes())?;
+        run.dir
+            .write(run::BEFORE, run::json(inventory).as_bytes())?;
         self.keep(&mut run, &backup, &packed, means)?;
         self.make_directories(&run)?;
         let hands = self.hands(inventory, means, archive);
@@ -249,7 +261,10 @@ impl Site {
         let mut run = self.open_run(name)?;
         let places = apply::foreign_changes(&run, &self.disk)?;
         if !places.is_empty() {
-            return Err(RescueError::Foreign { run: name.to_owned(), places });
+            return Err(RescueError::Foreign {
+                run: name.to_owned(),
+                places,
+            });
         }
         run.append(Body::Resume { goal: Way::Back })?;
         let hands = Hands {
@@ -302,18 +317,29 @@ impl Site {
             && let Some(why) = self.regression(&run, &verification)?
         {
             run.append(Body::Resume { goal: Way::Back })?;
-            return Err(match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
-                Ok(_) => {
-                    self.prove(&run)?;
-                    self.evidence(&run, &name, means)?;
-                    RescueError::Unproved { run: name, why }
+            return Err(
+                match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
+                    Ok(_) => {
+                        self.prove(&run)?;
+                        self.evidence(&run, &name, means)?;
+                        RescueError::Unproved { run: name, why }
+                    },
+                    Err(source) => RescueError::Stuck { run: name, source },
                 },
-                Err(source) => RescueError::Stuck { run: name, source },
-            });
+            );
         }
         let audit = self.evidence(&run, &name, means)?;
         let (path, elapsed_ms) = (run.dir.path(), run.elapsed_ms());
-        Ok(Done { run: name, path, plan: run.plan, verdict, verification, diff, audit, elapsed_ms })
+        Ok(Done {
+            run: name,
+            path,
+            plan: run.plan,
+            verdict,
+            verification,
+            diff,
+            audit,
+            elapsed_ms,
+        })
     }
 
     /// A failure before anything was restarted always goes back.
@@ -330,7 +356,9 @@ impl Site {
         if !back {
             return RescueError::Stuck { run: name, source };
         }
-        let evidence = self.prove(&run).and_then(|_| self.evidence(&run, &name, means));
+        let evidence = self
+            .prove(&run)
+            .and_then(|_| self.evidence(&run, &name, means));
         match evidence {
             Ok(_) => RescueError::Failed { run: name, source },
             Err(RescueError::Audit { run, source }) => RescueError::Audit { run, source },
@@ -343,17 +371,25 @@ impl Site {
         let after = self.observe(false)?;
         let verification = verification::verify(&after);
         run.dir.write(run::AFTER, run::json(&after).as_bytes())?;
-        run.dir.write(run::VERIFICATION, run::json(&verification).as_bytes())?;
+        run.dir
+            .write(run::VERIFICATION, run::json(&verification).as_bytes())?;
         let before = run.dir.read(run::BEFORE)?;
         let before = before.and_then(|bytes| serde_json::from_slice::<Inventory>(&bytes).ok());
-        let diff = before.map(|before| diff::between(&before, &after)).unwrap_or_default();
+        let diff = before
+            .map(|before| diff::between(&before, &after))
+            .unwrap_or_default();
         Ok((verification, diff))
     }
 
     /// The first check of a changed credential that fails now. What was left out on purpose may stay broken.
     fn regression(&self, run: &Run, now: &Verification) -> Result<Option<String>, RescueError> {
-        let changed: Vec<&str> =
-            run.plan.phases.commit.iter().map(|commit| commit.credential.as_str()).collect();
+        let changed: Vec<&str> = run
+            .plan
+            .phases
+            .commit
+            .iter()
+            .map(|commit| commit.credential.as_str())
+            .collect();
         let failed = now.checks.iter().find_map(|check| match &check.outcome {
             verification::Outcome::Fail(why) if changed.contains(&check.subject.as_str()) => {
                 Some(format!("{} {why}", check.subject))
@@ -365,8 +401,10 @@ impl Site {
     }
 
     fn evidence(&self, run: &Run, name: &str, means: &Means) -> Result<Written, RescueError> {
-        audit::write(run, &self.profile, means.sign_key)
-            .map_err(|source| RescueError::Audit { run: name.to_owned(), source })
+        audit::write(run, &self.profile, means.sign_key).map_err(|source| RescueError::Audit {
+            run: name.to_owned(),
+            source,
+        })
     }
 
     /// Writes the backup, reads it back and compares it with its sources, before the first change.
@@ -383,7 +421,11 @@ impl Site {
         again.compare(&self.disk).map_err(RescueError::Backup)?;
         let files = backup.manifest.entries.len();
         let sha256 = Digest::of(packed);
-        run.append(Body::Backup { path: run::BACKUP.to_owned(), sha256, files })?;
+        run.append(Body::Backup {
+            path: run::BACKUP.to_owned(),
+            sha256,
+            files,
+        })?;
         if let Some(directory) = means.backup_to {
             self.carry_away(run, directory)?;
         }
@@ -393,8 +435,13 @@ impl Site {
     /// A second copy for the stick, without CA keys.
     fn carry_away(&self, run: &mut Run, directory: &Path) -> Result<(), RescueError> {
         let inventory = self.observe(false)?;
-        let backup = Backup::collect(&self.disk, &self.profile, &inventory, AuthorityKeys::LeftOut)
-            .map_err(RescueError::Backup)?;
+        let backup = Backup::collect(
+            &self.disk,
+            &self.profile,
+            &inventory,
+            AuthorityKeys::LeftOut,
+        )
+        .map_err(RescueError::Backup)?;
         let packed = backup.pack().map_err(RescueError::Backup)?;
         let name = crate::journal::begin(run.records()).map(|begin| begin.run.clone());
         let name = format!("backup-{}.tar.gz", name.unwrap_or_default());
@@ -404,13 +451,21 @@ impl Site {
         Backup::unpack(&read).map_err(RescueError::Backup)?;
         let path = directory.join(name).display().to_string();
         let (sha256, files) = (Digest::of(&packed), backup.manifest.entries.len());
-        Ok(run.append(Body::Backup { path, sha256, files })?)
+        Ok(run.append(Body::Backup {
+            path,
+            sha256,
+            files,
+        })?)
     }
 
     fn backup_of(&self, run: &Run) -> Result<Option<Backup>, RescueError> {
-        let plan::Purpose::Restore(path) = &run.plan.purpose else { return Ok(None) };
+        let plan::Purpose::Restore(path) = &run.plan.purpose else {
+            return Ok(None);
+        };
         let bytes = self.read_backup(path)?;
-        Backup::unpack(&bytes).map(Some).map_err(RescueError::Backup)
+        Backup::unpack(&bytes)
+            .map(Some)
+            .map_err(RescueError::Backup)
     }
 
     /// Refuses what cannot end well: a target that cannot be written, too little space.
@@ -423,8 +478,12 @@ impl Site {
             text,
             hint: hint.to_owned(),
         };
-        let mut parents: Vec<&Path> =
-            plan.phases.commit.iter().filter_map(|commit| commit.at.path().parent()).collect();
+        let mut parents: Vec<&Path> = plan
+            .phases
+            .commit
+            .iter()
+            .filter_map(|commit| commit.at.path().parent())
+            .collect();
         parents.push(&self.look.state_dir);
         parents.sort_unstable();
         parents.dedup();
@@ -434,7 +493,10 @@ impl Site {
                 refusals.push(refuse(parent, text, "mount it writable, or run as root"));
             }
         }
-        let (needed, free) = (2 * backup + HEADROOM, self.disk.free_bytes(&self.look.state_dir)?);
+        let (needed, free) = (
+            2 * backup + HEADROOM,
+            self.disk.free_bytes(&self.look.state_dir)?,
+        );
         if free < needed {
             let dir = &self.look.state_dir;
             let text = format!(
@@ -443,9 +505,17 @@ impl Site {
                 free >> 20,
                 (needed >> 20) + 1
             );
-            refusals.push(refuse(dir, text, "free some space, or name another place: --state-dir DIR"));
+            refusals.push(refuse(
+                dir,
+                text,
+                "free some space, or name another place: --state-dir DIR",
+            ));
         }
-        if refusals.is_empty() { Ok(()) } else { Err(RescueError::Refused(refusals)) }
+        if refusals.is_empty() {
+            Ok(())
+        } else {
+            Err(RescueError::Refused(refusals))
+        }
     }
 
     /// Times of the directories that the plan changes, by their real paths.
@@ -464,7 +534,11 @@ impl Site {
     /// The directory in which the state directory will be made.
     fn state_directory(&self) -> Result<Directories, RescueError> {
         let exists = !matches!(self.disk.kind(&self.look.state_dir)?, Observed::Absent);
-        if exists { Ok(BTreeMap::new()) } else { self.nearest(self.look.state_dir.parent()) }
+        if exists {
+            Ok(BTreeMap::new())
+        } else {
+            self.nearest(self.look.state_dir.parent())
+        }
     }
 
     /// The nearest directory that exists, with its times.
@@ -529,5 +603,8 @@ type Directories = BTreeMap<String, (crate::place::FileTime, crate::place::FileT
 
 /// Going back is not stopped half-way by the signal that made it necessary.
 fn uninterrupted<'a>(hands: &'a Hands<'a>) -> Hands<'a> {
-    Hands { stop: &|| None, ..*hands }
+    Hands {
+        stop: &|| None,
+        ..*hands
+    }
 }

@@ -30,7 +30,11 @@ impl Site {
     /// Makes a backup on its own: below the state directory, or, without CA keys, in a directory of this host.
     pub fn make_backup(&self, to: Option<&Path>) -> Result<(Kept, Backup), RescueError> {
         let inventory = self.observe(false)?;
-        let keys = if to.is_some() { AuthorityKeys::LeftOut } else { AuthorityKeys::Kept };
+        let keys = if to.is_some() {
+            AuthorityKeys::LeftOut
+        } else {
+            AuthorityKeys::Kept
+        };
         let backup = Backup::collect(&self.disk, &self.profile, &inventory, keys)
             .map_err(RescueError::Backup)?;
         let packed = backup.pack().map_err(RescueError::Backup)?;
@@ -44,13 +48,25 @@ impl Site {
         let again = Backup::unpack(&read).map_err(RescueError::Backup)?;
         again.compare(&self.disk).map_err(RescueError::Backup)?;
         let path = dir.path().join(name).display().to_string();
-        Ok((Kept { path, size: packed.len() as u64, sha256: Digest::of(&packed) }, backup))
+        Ok((
+            Kept {
+                path,
+                size: packed.len() as u64,
+                sha256: Digest::of(&packed),
+            },
+            backup,
+        ))
     }
 
     /// Every backup of this site: its own ones and those of its runs, oldest first.
     pub fn backups(&self) -> Result<Vec<Kept>, RescueError> {
         let mut all = Vec::new();
-        for name in self.disk.list(&self.backups_dir())?.into_iter().map(|(name, _)| name) {
+        for name in self
+            .disk
+            .list(&self.backups_dir())?
+            .into_iter()
+            .map(|(name, _)| name)
+        {
             let dir = self.disk.run_dir(&self.backups_dir(), false)?;
             all.extend(kept(&dir, &name.to_string_lossy())?);
         }
@@ -64,11 +80,20 @@ impl Site {
     /// Reads the archive at a path of this host.
     pub fn read_backup(&self, path: &str) -> Result<Zeroizing<Vec<u8>>, RescueError> {
         let path = Path::new(path);
-        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let missing = || StoreError::BadPath { path: path.to_path_buf() };
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
+        let directory = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let missing = || StoreError::BadPath {
+            path: path.to_path_buf(),
+        };
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(missing)?;
         let dir = RunDir::on_host(directory)?;
-        dir.read(name)?.ok_or_else(|| RescueError::Stale(format!("{} does not exist", path.display())))
+        dir.read(name)?
+            .ok_or_else(|| RescueError::Stale(format!("{} does not exist", path.display())))
     }
 
     /// Plans the restore of a backup: every place that differs in content or metadata.
@@ -79,7 +104,12 @@ impl Site {
     ) -> Result<(Inventory, Plan), RescueError> {
         let inventory = self.observe(false)?;
         if backup.manifest.node.id != inventory.node.id {
-            let name = backup.manifest.node.name.as_ref().map_or("another node", |n| &n.value);
+            let name = backup
+                .manifest
+                .node
+                .name
+                .as_ref()
+                .map_or("another node", |n| &n.value);
             let why = format!("the backup is that of {name}, not of this node");
             return Err(RescueError::Stale(why));
         }
@@ -98,7 +128,10 @@ impl Site {
             node: inventory.node.clone(),
             inventory: inventory.digest(self.profile.digest()),
             at: inventory.at,
-            phases: Phases { commit, ..Phases::default() },
+            phases: Phases {
+                commit,
+                ..Phases::default()
+            },
             remaining: Vec::new(),
         };
         Ok((inventory, plan))
@@ -133,7 +166,13 @@ fn same(a: &Version, b: &Version) -> bool {
 }
 
 fn kept(dir: &RunDir, name: &str) -> Result<Option<Kept>, RescueError> {
-    let Some(bytes) = dir.read(name)? else { return Ok(None) };
+    let Some(bytes) = dir.read(name)? else {
+        return Ok(None);
+    };
     let path = dir.path().join(name).display().to_string();
-    Ok(Some(Kept { path, size: bytes.len() as u64, sha256: Digest::of(&bytes) }))
+    Ok(Some(Kept {
+        path,
+        size: bytes.len() as u64,
+        sha256: Digest::of(&bytes),
+    }))
 }

@@ -39,7 +39,9 @@ impl Site {
     /// The names of all runs, oldest first.
     pub fn run_names(&self) -> Result<Vec<String>, StoreError> {
         let names = self.disk.list(&self.runs_dir())?;
-        let names = names.into_iter().filter_map(|(name, _)| name.into_string().ok());
+        let names = names
+            .into_iter()
+            .filter_map(|(name, _)| name.into_string().ok());
         Ok(names.filter(|name| run::is_name(name)).collect())
     }
 
@@ -57,10 +59,15 @@ impl Site {
     /// The newest run that changed something, or is in the middle of it.
     pub fn newest_run(&self) -> Result<Option<String>, RunError> {
         for name in self.run_names()?.into_iter().rev() {
-            let Ok(run) = self.open_run(&name) else { continue };
-            let touched = run.plan.phases.commit.iter().any(|commit| {
-                journal::before(run.records(), &commit.id).is_some()
-            });
+            let Ok(run) = self.open_run(&name) else {
+                continue;
+            };
+            let touched = run
+                .plan
+                .phases
+                .commit
+                .iter()
+                .any(|commit| journal::before(run.records(), &commit.id).is_some());
             if touched && journal::verdict(run.records()) != Some(Verdict::RolledBack) {
                 return Ok(Some(name));
             }
@@ -86,7 +93,10 @@ impl Site {
     /// What is known of each run, oldest first.
     pub fn summaries(&self) -> Result<Vec<Summary>, StoreError> {
         let names = self.run_names()?;
-        Ok(names.into_iter().map(|name| summary(name.clone(), self.open_run(&name))).collect())
+        Ok(names
+            .into_iter()
+            .map(|name| summary(name.clone(), self.open_run(&name)))
+            .collect())
     }
 
     /// Removes what only an undo needs from finished runs, but for the newest `keep`. Journals and audits stay.
@@ -95,7 +105,9 @@ impl Site {
         let old = names.len().saturating_sub(keep);
         let mut pruned = Vec::new();
         for name in names.into_iter().take(old) {
-            let Ok(run) = self.open_run(&name) else { continue };
+            let Ok(run) = self.open_run(&name) else {
+                continue;
+            };
             let finished = journal::verdict(run.records()).is_some();
             if finished && (run.dir.exists("undo")? || run.dir.exists(run::BACKUP)?) {
                 for part in ["undo", "staged", run::BACKUP] {
@@ -126,7 +138,12 @@ fn summary(name: String, run: Result<Run, RunError>) -> Summary {
     };
     let run = match run {
         Ok(run) => run,
-        Err(error) => return Summary { damage: Some(error.to_string()), ..blank },
+        Err(error) => {
+            return Summary {
+                damage: Some(error.to_string()),
+                ..blank
+            };
+        },
     };
     let records = run.records();
     let placed = |id: &str| journal::is_placed(records, id);
@@ -140,7 +157,13 @@ fn summary(name: String, run: Result<Run, RunError>) -> Summary {
         operator: journal::begin(records).map(|begin| begin.operator.clone()),
         purpose: Some(run.plan.purpose.clone()),
         issued: journal::issued(records).count(),
-        changed: run.plan.phases.commit.iter().filter(|commit| placed(&commit.id)).count(),
+        changed: run
+            .plan
+            .phases
+            .commit
+            .iter()
+            .filter(|commit| placed(&commit.id))
+            .count(),
         undo: run.dir.exists("undo").unwrap_or(false),
         ..blank
     }

@@ -98,12 +98,23 @@ impl Site {
             state_dir,
             search: true,
         };
-        Ok(Self { disk, profile, look })
+        Ok(Self {
+            disk,
+            profile,
+            look,
+        })
     }
 
     /// Looks at everything that the profile names; with `search` also at what it does not.
     pub fn observe(&self, search: bool) -> Result<Inventory, StoreError> {
-        observe::observe(&self.disk, &self.profile, &Look { search, ..self.look.clone() })
+        observe::observe(
+            &self.disk,
+            &self.profile,
+            &Look {
+                search,
+                ..self.look.clone()
+            },
+        )
     }
 
     /// Looks and judges.
@@ -111,7 +122,11 @@ impl Site {
         let inventory = self.observe(true)?;
         let findings = finding::findings(&inventory, &self.profile, renew_before);
         let cause = finding::cause(&findings, &inventory, &self.profile);
-        Ok(Inspection { inventory, findings, cause })
+        Ok(Inspection {
+            inventory,
+            findings,
+            cause,
+        })
     }
 }
 
@@ -142,12 +157,16 @@ pub fn reasons(disk: &Disk, profile: &Profile) -> Result<Result<Vec<String>, Str
 pub fn named(choice: &ProfileChoice) -> Result<Profile, SiteError> {
     let (name, text) = match choice {
         ProfileChoice::Named(name) => {
-            let text = builtin::text(name).ok_or_else(|| SiteError::UnknownProfile(name.clone()))?;
+            let text =
+                builtin::text(name).ok_or_else(|| SiteError::UnknownProfile(name.clone()))?;
             (name.clone(), text.to_owned())
         },
         ProfileChoice::Text { path, text } => (path.display().to_string(), text.clone()),
     };
-    let failed = |source| SiteError::Profile { name: name.clone(), source };
+    let failed = |source| SiteError::Profile {
+        name: name.clone(),
+        source,
+    };
     let profile = builtin::load(&text).map_err(failed)?;
     match profile.defects(&template::names()) {
         defects if defects.is_empty() => Ok(profile),

@@ -24,14 +24,25 @@ pub(super) fn facts(
     let mut witnesses = Vec::new();
     witnesses.extend(newest_file(reader));
     witnesses.extend(newest_certificate(authorities, credentials));
-    let wal = facts.first("flag:etcd:data-dir").map_or("/var/lib/etcd", |fact| &fact.value);
+    let wal = facts
+        .first("flag:etcd:data-dir")
+        .map_or("/var/lib/etcd", |fact| &fact.value);
     let wal = Path::new(wal).join("member/wal");
     witnesses.extend(newest_below(disk, &wal, "last write of etcd")?);
     let runs = look.state_dir.join("runs");
     witnesses.extend(newest_below(disk, &runs, "last run of this tool")?);
     witnesses.sort_by(|a, b| b.at.cmp(&a.at));
-    let hardware = if disk.is_live() { clock::rtc(disk) } else { None };
-    Ok(ClockFacts { system: look.system, stated: look.stated, witnesses, hardware })
+    let hardware = if disk.is_live() {
+        clock::rtc(disk)
+    } else {
+        None
+    };
+    Ok(ClockFacts {
+        system: look.system,
+        stated: look.stated,
+        witnesses,
+        hardware,
+    })
 }
 
 fn newest_file(reader: &Reader) -> Option<Witness> {
@@ -42,7 +53,11 @@ fn newest_file(reader: &Reader) -> Option<Witness> {
         .filter_map(|(at, seen)| Some((seen.present()?.meta.mtime.seconds, at)))
         .max_by_key(|(seconds, _)| *seconds)?;
     let source = format!("last change of {}", newest.1);
-    Some(Witness { at: Utc::from_unix(newest.0), source, certificate: false })
+    Some(Witness {
+        at: Utc::from_unix(newest.0),
+        source,
+        certificate: false,
+    })
 }
 
 fn newest_certificate(
@@ -53,7 +68,11 @@ fn newest_certificate(
     let leaves = credentials.iter().filter_map(|c| Some((&c.id, c.cert()?)));
     let (id, cert) = cas.chain(leaves).max_by_key(|(_, cert)| cert.not_before)?;
     let source = format!("beginning of {id}");
-    Some(Witness { at: cert.not_before, source, certificate: true })
+    Some(Witness {
+        at: cert.not_before,
+        source,
+        certificate: true,
+    })
 }
 
 fn newest_below(disk: &Disk, dir: &Path, source: &str) -> Result<Option<Witness>, StoreError> {

@@ -25,8 +25,14 @@ pub(super) fn from_components(
         ];
         for (path, read) in readers {
             let Some(path) = path else { continue };
-            let Observed::Present(text) = reader.bytes(Path::new(path))? else { continue };
-            let name = Path::new(path).file_name().unwrap_or_default().display().to_string();
+            let Observed::Present(text) = reader.bytes(Path::new(path))? else {
+                continue;
+            };
+            let name = Path::new(path)
+                .file_name()
+                .unwrap_or_default()
+                .display()
+                .to_string();
             match read(&text) {
                 Ok(flags) => {
                     for (flag, value) in flags {
@@ -54,7 +60,11 @@ pub(super) fn from_host(reader: &Reader, facts: &mut Facts) -> Result<(), StoreE
         let v4 = reader.kernel(local[0])?;
         let v6 = reader.kernel(local[1])?;
         for address in addresses(&v4, &v6) {
-            facts.add("fact:addresses", address.to_string(), "an interface of this node");
+            facts.add(
+                "fact:addresses",
+                address.to_string(),
+                "an interface of this node",
+            );
         }
     }
     Ok(())
@@ -79,7 +89,9 @@ pub(super) fn node_name(credentials: &[CredentialState], facts: &mut Facts) {
         candidates.push((fact.value, fact.why));
     }
     for credential in credentials {
-        let cn = credential.cert().and_then(|cert| cert.subject.common_name());
+        let cn = credential
+            .cert()
+            .and_then(|cert| cert.subject.common_name());
         if let Some(name) = cn.as_deref().and_then(|cn| cn.strip_prefix("system:node:")) {
             candidates.push((name.to_owned(), format!("common name in {}", credential.id)));
         }
@@ -88,8 +100,13 @@ pub(super) fn node_name(credentials: &[CredentialState], facts: &mut Facts) {
         candidates.push((fact.value, fact.why));
     }
     for credential in credentials {
-        let etcd = matches!(&credential.placement, Placement::Pair { .. }) && credential.id == "etcd-server";
-        if let Some(cn) = credential.cert().and_then(|c| c.subject.common_name()).filter(|_| etcd) {
+        let etcd = matches!(&credential.placement, Placement::Pair { .. })
+            && credential.id == "etcd-server";
+        if let Some(cn) = credential
+            .cert()
+            .and_then(|c| c.subject.common_name())
+            .filter(|_| etcd)
+        {
             candidates.push((cn, format!("common name in {}", credential.id)));
         }
     }
@@ -136,7 +153,10 @@ mod tests {
     fn reads_the_kernels_own_tables() {
         let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.2.3\n        /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 10.1.2.0\n        /24 link UNICAST\n";
         let v6 = "fe800000000000000000000000000001 02 40 20 80 eth0\nfd000000000000000000000000000005 02 40 00 80 eth0\n";
-        let found: Vec<String> = addresses(trie, v6).iter().map(ToString::to_string).collect();
+        let found: Vec<String> = addresses(trie, v6)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(found, ["10.1.2.3", "fd00::5"]);
     }
 }

@@ -40,7 +40,12 @@ pub(crate) fn expand(reader: &Reader, pattern: &str) -> Result<Vec<PathBuf>, Sto
         let mut next = Vec::new();
         for path in paths {
             if name == "*" {
-                next.extend(reader.list(&path)?.into_iter().map(|(name, _)| path.join(name)));
+                next.extend(
+                    reader
+                        .list(&path)?
+                        .into_iter()
+                        .map(|(name, _)| path.join(name)),
+                );
             } else {
                 next.push(path.join(name));
             }
@@ -71,7 +76,10 @@ fn below(
 }
 
 fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
-    let named = matches!(path.extension().and_then(|e| e.to_str()), Some("crt" | "pem" | "cer"));
+    let named = matches!(
+        path.extension().and_then(|e| e.to_str()),
+        Some("crt" | "pem" | "cer")
+    );
     let chain = match reader.glance(&path)? {
         Observed::Present(bytes) if is_kubeconfig(&bytes) => {
             let kind = FoundKind::Kubeconfig;

@@ -28,7 +28,10 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(disk: &'a Disk) -> Self {
-        Self { disk, objects: RefCell::default() }
+        Self {
+            disk,
+            objects: RefCell::default(),
+        }
     }
 
     /// The content of a file that a plan may depend on.
@@ -102,7 +105,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn owner(&self, dir: &Path) -> Result<Option<(u32, u32)>, StoreError> {
-        Ok(self.disk.metadata(dir)?.present().map(|meta| (meta.uid, meta.gid)))
+        Ok(self
+            .disk
+            .metadata(dir)?
+            .present()
+            .map(|meta| (meta.uid, meta.gid)))
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -112,12 +119,19 @@ impl<'a> Reader<'a> {
     /// The text of a file that the kernel makes up; empty if it has none.
     pub(super) fn kernel(&self, path: &Path) -> Result<String, StoreError> {
         let text = self.glance(path)?;
-        Ok(text.present().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default())
+        Ok(text
+            .present()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default())
     }
 
     /// Every path that was read so far.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.objects.borrow().keys().map(|at| at.path().to_path_buf()).collect()
+        self.objects
+            .borrow()
+            .keys()
+            .map(|at| at.path().to_path_buf())
+            .collect()
     }
 
     /// The versions of everything that was read so far.

@@ -12,7 +12,10 @@ use crate::plan::{FORMAT, Plan};
 pub fn violations(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let mut broken = Vec::new();
     if plan.format != FORMAT {
-        broken.push(format!("the plan has format {}, this build reads {FORMAT}", plan.format));
+        broken.push(format!(
+            "the plan has format {}, this build reads {FORMAT}",
+            plan.format
+        ));
     }
     unique_names(plan, &mut broken);
     sources_exist(plan, &mut broken);
@@ -48,7 +51,10 @@ fn sources_exist(plan: &Plan, broken: &mut Vec<String>) {
             if let Source::Staged(id) = source
                 && plan.stage(id).is_none()
             {
-                broken.push(format!("{} takes from {id}, which issues nothing", commit.id));
+                broken.push(format!(
+                    "{} takes from {id}, which issues nothing",
+                    commit.id
+                ));
             }
         }
         if commit.parts.is_empty() {
@@ -71,7 +77,10 @@ fn whole_credentials(plan: &Plan, broken: &mut Vec<String>) {
         let key = holds(&[Slot::Key, Slot::ClientKey, Slot::Pem]);
         let reuses = stage.recipe.key == crate::plan::step::KeyPlan::Reuse;
         if !cert || !(key || reuses) {
-            broken.push(format!("{} is issued but not put in place whole", stage.credential));
+            broken.push(format!(
+                "{} is issued but not put in place whole",
+                stage.credential
+            ));
         }
     }
 }
@@ -82,8 +91,14 @@ fn sound_certificates(plan: &Plan, inventory: &Inventory, broken: &mut Vec<Strin
         if recipe.not_before >= recipe.not_after {
             broken.push(format!("{id} would never be valid"));
         }
-        match inventory.authority(&recipe.issuer).and_then(AuthorityState::cert) {
-            None => broken.push(format!("{id} would be signed by {}, which is absent", recipe.issuer)),
+        match inventory
+            .authority(&recipe.issuer)
+            .and_then(AuthorityState::cert)
+        {
+            None => broken.push(format!(
+                "{id} would be signed by {}, which is absent",
+                recipe.issuer
+            )),
             Some(ca) if recipe.not_after > ca.not_after => {
                 broken.push(format!("{id} would outlive its CA"));
             },
@@ -92,7 +107,9 @@ fn sound_certificates(plan: &Plan, inventory: &Inventory, broken: &mut Vec<Strin
         if let (Origin::Old(old), Some(seen)) = (&recipe.origin, inventory.credential(id))
             && seen.cert().is_none_or(|cert| cert.der != old.der)
         {
-            broken.push(format!("{id} is not modelled on the certificate that is there"));
+            broken.push(format!(
+                "{id} is not modelled on the certificate that is there"
+            ));
         }
     }
 }

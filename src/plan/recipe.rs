@@ -30,12 +30,19 @@ pub fn recipe(
     policy: &Policy,
 ) -> Result<Recipe, Finding> {
     let Some(rule) = profile.credential.get(&credential.id) else {
-        return Err(refusal(credential, "is not in the profile", "rescue-kit profile show"));
+        return Err(refusal(
+            credential,
+            "is not in the profile",
+            "rescue-kit profile show",
+        ));
     };
     let over = policy.templates.get(&credential.id);
     let (origin, mut add) = origin(credential, inventory, profile, rule, policy)?;
     add.extend(names_to_add(credential, policy, over, &origin));
-    let wished = over.and_then(|t| t.expiry).or(policy.validity).unwrap_or(YEAR);
+    let wished = over
+        .and_then(|t| t.expiry)
+        .or(policy.validity)
+        .unwrap_or(YEAR);
     let (not_before, not_after, capped) = window(credential, inventory, wished);
     Ok(Recipe {
         issuer: credential.signer.clone(),
@@ -45,7 +52,10 @@ pub fn recipe(
         not_before,
         not_after,
         capped,
-        chain: credential.chain.present().is_some_and(|chain| chain.len() > 1),
+        chain: credential
+            .chain
+            .present()
+            .is_some_and(|chain| chain.len() > 1),
     })
 }
 
@@ -61,7 +71,13 @@ pub fn blank(
         Origin::Old(cert) => cert.subject.common_name(),
     };
     let server = server(credential, inventory, profile)?;
-    Some((Slot::Whole, Source::Blank { user: user.unwrap_or_default(), server }))
+    Some((
+        Slot::Whole,
+        Source::Blank {
+            user: user.unwrap_or_default(),
+            server,
+        },
+    ))
 }
 
 /// A kubeconfig of which nothing is left cannot be made if nobody knows the server.
@@ -70,18 +86,34 @@ pub fn unknown_server(
     inventory: &Inventory,
     profile: &Profile,
 ) -> Option<Finding> {
-    let Placement::Embedded { kubeconfig } = &credential.placement else { return None };
-    let blank = inventory.version(kubeconfig).is_none_or(|version| version.size == 0);
+    let Placement::Embedded { kubeconfig } = &credential.placement else {
+        return None;
+    };
+    let blank = inventory
+        .version(kubeconfig)
+        .is_none_or(|version| version.size == 0);
     if !blank || server(credential, inventory, profile).is_some() {
         return None;
     }
     let why = "must be made from nothing, but no other kubeconfig or manifest names the server";
-    let hint = format!("restore it from a backup, or leave it out: --skip {}", credential.id);
+    let hint = format!(
+        "restore it from a backup, or leave it out: --skip {}",
+        credential.id
+    );
     Some(refusal(credential, why, &hint))
 }
 
-fn server(credential: &CredentialState, inventory: &Inventory, profile: &Profile) -> Option<String> {
-    let sources = profile.credential.get(&credential.id)?.create.server.as_ref()?;
+fn server(
+    credential: &CredentialState,
+    inventory: &Inventory,
+    profile: &Profile,
+) -> Option<String> {
+    let sources = profile
+        .credential
+        .get(&credential.id)?
+        .create
+        .server
+        .as_ref()?;
     source::first(sources, profile, &inventory.facts).map(|fact| fact.value)
 }
 
@@ -107,7 +139,8 @@ fn origin(
     policy: &Policy,
 ) -> Result<(Origin, Vec<WantedName>), Finding> {
     let over = policy.templates.get(&credential.id);
-    let rewrites = |t: &Template| t.common_name.is_some() || !t.names.is_empty() || !t.usages.is_empty();
+    let rewrites =
+        |t: &Template| t.common_name.is_some() || !t.names.is_empty() || !t.usages.is_empty();
     match (credential.cert(), over.filter(|t| rewrites(t))) {
         (Some(old), None) => Ok((Origin::Old(Box::new(old.clone())), Vec::new())),
         (Some(old), Some(over)) => {
@@ -116,13 +149,21 @@ fn origin(
                 base.common_name = old.subject.common_name();
                 base.names = groups(&old.subject.organizations());
             }
-            let kept = old.sans.iter().map(|san| wanted(san, "the old certificate"));
+            let kept = old
+                .sans
+                .iter()
+                .map(|san| wanted(san, "the old certificate"));
             Ok((Origin::New(overlay(base, over)), kept.collect()))
         },
         (None, over) => {
-            let known = over.is_some() || policy.sans.iter().any(|(id, _)| id.as_ref() == Some(&credential.id));
+            let known = over.is_some()
+                || policy
+                    .sans
+                    .iter()
+                    .any(|(id, _)| id.as_ref() == Some(&credential.id));
             if let Some(missing) = credential.unresolved.first().filter(|_| !known) {
-                let why = format!("must be made from nothing, but `{missing}` has no value on this node");
+                let why =
+                    format!("must be made from nothing, but `{missing}` has no value on this node");
                 let hint = format!(
                     "name what it serves: --san {}=NAME, or leave it out: --skip {}",
                     credential.id, credential.id
@@ -130,7 +171,10 @@ fn origin(
                 return Err(refusal(credential, &why, &hint));
             }
             let base = base_template(credential, inventory, profile, rule)?;
-            Ok((Origin::New(over.map_or(base.clone(), |over| overlay(base, over))), Vec::new()))
+            Ok((
+                Origin::New(over.map_or(base.clone(), |over| overlay(base, over))),
+                Vec::new(),
+            ))
         },
     }
 }
@@ -143,12 +187,21 @@ fn base_template(
     rule: &Credential,
 ) -> Result<Template, Finding> {
     let text = template::text(&rule.create.template).unwrap_or_default();
-    let mut base = Template::parse(text.as_bytes())
-        .map_err(|error| refusal(credential, &error.to_string(), "rescue-kit profile validate"))?;
+    let mut base = Template::parse(text.as_bytes()).map_err(|error| {
+        refusal(
+            credential,
+            &error.to_string(),
+            "rescue-kit profile validate",
+        )
+    })?;
     let cn = source::all(&rule.create.cn, profile, &inventory.facts);
     let Some(cn) = cn.into_iter().next() else {
         let why = "must be made from nothing, but the node's name is not known";
-        return Err(refusal(credential, why, "write the node's name into /etc/hostname of that root"));
+        return Err(refusal(
+            credential,
+            why,
+            "write the node's name into /etc/hostname of that root",
+        ));
     };
     base.common_name = Some(cn.value);
     base.names = groups(&rule.create.o);
@@ -156,7 +209,10 @@ fn base_template(
 }
 
 fn groups(organizations: &[String]) -> Vec<(Attribute, String)> {
-    organizations.iter().map(|o| (Attribute::Organization, o.clone())).collect()
+    organizations
+        .iter()
+        .map(|o| (Attribute::Organization, o.clone()))
+        .collect()
 }
 
 /// What the operator's template says wins over the base; what it leaves out stays.
@@ -184,10 +240,16 @@ fn names_to_add(
         Origin::New(template) => &template.hosts,
     };
     let asked = asked_names(credential, policy).map(|san| wanted(san, "--san"));
-    let hosts = over.map_or(&[][..], |t| &t.hosts).iter().map(|san| wanted(san, "--template"));
+    let hosts = over
+        .map_or(&[][..], |t| &t.hosts)
+        .iter()
+        .map(|san| wanted(san, "--template"));
     let mut names: Vec<WantedName> = Vec::new();
     for name in credential.wanted.iter().cloned().chain(asked).chain(hosts) {
-        let known = present.iter().chain(names.iter().map(|n| &n.san)).any(|s| s.covers(&name.san));
+        let known = present
+            .iter()
+            .chain(names.iter().map(|n| &n.san))
+            .any(|s| s.covers(&name.san));
         if !known {
             names.push(name);
         }
@@ -196,14 +258,24 @@ fn names_to_add(
 }
 
 fn wanted(san: &San, why: &str) -> WantedName {
-    WantedName { san: san.clone(), why: why.to_owned() }
+    WantedName {
+        san: san.clone(),
+        why: why.to_owned(),
+    }
 }
 
 /// First and last second of validity, never outside of the authority's, and whether the end was cut.
 fn window(credential: &CredentialState, inventory: &Inventory, wished: i64) -> (Utc, Utc, bool) {
     let (begin, end) = (inventory.at.plus(-BACKDATE), inventory.at.plus(wished));
-    match inventory.authority(&credential.signer).and_then(AuthorityState::cert) {
-        Some(ca) => (begin.max(ca.not_before), end.min(ca.not_after), end > ca.not_after),
+    match inventory
+        .authority(&credential.signer)
+        .and_then(AuthorityState::cert)
+    {
+        Some(ca) => (
+            begin.max(ca.not_before),
+            end.min(ca.not_after),
+            end > ca.not_after,
+        ),
         None => (begin, end, false),
     }
 }
@@ -214,10 +286,13 @@ fn key(
     policy: &Policy,
     over: Option<&Template>,
 ) -> KeyPlan {
-    if policy.reuse_keys && credential.key.present().is_some() && credential.pairs() != Some(false) {
+    if policy.reuse_keys && credential.key.present().is_some() && credential.pairs() != Some(false)
+    {
         return KeyPlan::Reuse;
     }
-    let asked = over.and_then(|t| t.key.clone()).or_else(|| policy.key_algorithm.clone());
+    let asked = over
+        .and_then(|t| t.key.clone())
+        .or_else(|| policy.key_algorithm.clone());
     let old = credential.key.present();
     let certified = credential.cert().map(|cert| cert.key.clone());
     let algorithm = asked
@@ -225,13 +300,21 @@ fn key(
         .or_else(|| old.map(|key| key.algorithm.clone()))
         .or_else(|| sibling(inventory).map(|key| key.0))
         .unwrap_or(KeyAlgorithm::Rsa(2048));
-    let form = old.map(|key| key.form).or_else(|| sibling(inventory).map(|key| key.1));
-    KeyPlan::New { form: fitting(&algorithm, form), algorithm }
+    let form = old
+        .map(|key| key.form)
+        .or_else(|| sibling(inventory).map(|key| key.1));
+    KeyPlan::New {
+        form: fitting(&algorithm, form),
+        algorithm,
+    }
 }
 
 /// Algorithm and form of the first readable key of the node, as a model for one of which nothing is left.
 fn sibling(inventory: &Inventory) -> Option<(KeyAlgorithm, KeyForm)> {
-    let mut keys = inventory.credentials.iter().filter_map(|credential| credential.key.present());
+    let mut keys = inventory
+        .credentials
+        .iter()
+        .filter_map(|credential| credential.key.present());
     keys.next().map(|key| (key.algorithm.clone(), key.form))
 }
 
@@ -242,7 +325,9 @@ fn fitting(algorithm: &KeyAlgorithm, old: Option<KeyForm>) -> KeyForm {
         KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521
     );
     match (algorithm, old) {
-        (_, Some(KeyForm::Pkcs8)) | (KeyAlgorithm::Ed25519 | KeyAlgorithm::Other(_), _) => KeyForm::Pkcs8,
+        (_, Some(KeyForm::Pkcs8)) | (KeyAlgorithm::Ed25519 | KeyAlgorithm::Other(_), _) => {
+            KeyForm::Pkcs8
+        },
         (_, Some(KeyForm::Sec1WithParameters)) if ec => KeyForm::Sec1WithParameters,
         _ if ec => KeyForm::Sec1,
         _ => KeyForm::Pkcs1,

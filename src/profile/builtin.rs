@@ -4,7 +4,10 @@ use crate::profile::{Profile, ProfileError};
 
 /// The built-in profiles in the order in which they are tried: the more particular layout first.
 const TEXTS: [(&str, &str); 2] = [
-    ("kubeadm-external-etcd", include_str!("../../profiles/kubeadm-external-etcd.toml")),
+    (
+        "kubeadm-external-etcd",
+        include_str!("../../profiles/kubeadm-external-etcd.toml"),
+    ),
     ("kubeadm", include_str!("../../profiles/kubeadm.toml")),
 ];
 
@@ -15,13 +18,18 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The text of a built-in profile.
 pub fn text(name: &str) -> Option<&'static str> {
-    TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    TEXTS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, text)| *text)
 }
 
 /// Reads a profile's text and lays it over the built-in profile that it extends.
 pub fn load(text: &str) -> Result<Profile, ProfileError> {
     let profile = Profile::parse(text)?;
-    let Some(base) = profile.extends.clone() else { return Ok(profile) };
+    let Some(base) = profile.extends.clone() else {
+        return Ok(profile);
+    };
     let base_text = self::text(&base).ok_or(ProfileError::Base(base))?;
     Ok(profile.over(load(base_text)?))
 }
@@ -60,7 +68,11 @@ mod tests {
         for name in names() {
             let profile = load(text(name).unwrap()).unwrap();
             assert_eq!(profile.name, name);
-            assert_eq!(profile.defects(&template::names()), Vec::<String>::new(), "{name}");
+            assert_eq!(
+                profile.defects(&template::names()),
+                Vec::<String>::new(),
+                "{name}"
+            );
         }
     }
 

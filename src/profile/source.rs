@@ -23,7 +23,10 @@ const DEPTH: u8 = 8;
 
 /// Resolves the first source of `sources` that has a value; `None` if none has.
 pub fn first(sources: &OneOrMany, profile: &Profile, facts: &Facts) -> Option<Fact> {
-    sources.sources().iter().find_map(|text| all(text, profile, facts).into_iter().next())
+    sources
+        .sources()
+        .iter()
+        .find_map(|text| all(text, profile, facts).into_iter().next())
 }
 
 /// All values of one source, in order; empty if it does not resolve.
@@ -38,7 +41,11 @@ pub fn check(source: &str, profile: &Profile) -> Result<(), String> {
     }
     if let Some(rest) = source.strip_prefix("flag:") {
         let component = rest.split(':').next().unwrap_or_default();
-        return known("component", component, profile.component.keys().map(String::as_str));
+        return known(
+            "component",
+            component,
+            profile.component.keys().map(String::as_str),
+        );
     }
     if let Some(name) = source.strip_prefix("fact:") {
         return known("fact", name, FACTS.into_iter());
@@ -59,13 +66,17 @@ fn known<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> Re
         return Ok(());
     }
     match nearest(name, names.into_iter()) {
-        Some(near) => Err(format!("{what} `{name}` is not defined; did you mean `{near}`?")),
+        Some(near) => Err(format!(
+            "{what} `{name}` is not defined; did you mean `{near}`?"
+        )),
         None => Err(format!("{what} `{name}` is not defined")),
     }
 }
 
 fn resolve(source: &str, profile: &Profile, facts: &Facts, depth: u8) -> Vec<Fact> {
-    let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
+    let Some(depth) = depth.checked_sub(1) else {
+        return Vec::new();
+    };
     if let Some((transform, inner)) = transform(source) {
         let values = resolve(inner, profile, facts, depth);
         return values.iter().flat_map(|fact| transform(fact)).collect();
@@ -112,7 +123,10 @@ fn filled(text: &str, profile: &Profile, facts: &Facts, depth: u8) -> Option<Fac
         rest = tail;
     }
     value.push_str(rest);
-    Some(Fact { value, why: why.unwrap_or_else(|| "the profile".to_owned()) })
+    Some(Fact {
+        value,
+        why: why.unwrap_or_else(|| "the profile".to_owned()),
+    })
 }
 
 fn holes(text: &str) -> Result<Vec<&str>, String> {
@@ -128,7 +142,13 @@ fn holes(text: &str) -> Result<Vec<&str>, String> {
 
 fn directory(fact: &Fact) -> Vec<Fact> {
     let parent = Path::new(&fact.value).parent().and_then(Path::to_str);
-    parent.map(|dir| Fact { value: dir.to_owned(), why: fact.why.clone() }).into_iter().collect()
+    parent
+        .map(|dir| Fact {
+            value: dir.to_owned(),
+            why: fact.why.clone(),
+        })
+        .into_iter()
+        .collect()
 }
 
 /// The hosts of `https://10.0.0.1:6443,https://[::1]:2379`; a bare host or address stands for itself.
@@ -136,7 +156,10 @@ fn hosts(fact: &Fact) -> Vec<Fact> {
     fact.value
         .split(',')
         .filter_map(|url| {
-            let rest = url.trim().split_once("://").map_or(url.trim(), |(_, rest)| rest);
+            let rest = url
+                .trim()
+                .split_once("://")
+                .map_or(url.trim(), |(_, rest)| rest);
             let authority = rest.split('/').next().unwrap_or_default();
             let host = match authority.strip_prefix('[') {
                 Some(v6) => v6.split(']').next().unwrap_or_default(),
@@ -146,7 +169,10 @@ fn hosts(fact: &Fact) -> Vec<Fact> {
                 None => authority,
             };
             let unspecified = matches!(host, "" | "0.0.0.0" | "::");
-            (!unspecified).then(|| Fact { value: host.to_owned(), why: fact.why.clone() })
+            (!unspecified).then(|| Fact {
+                value: host.to_owned(),
+                why: fact.why.clone(),
+            })
         })
         .collect()
 }
@@ -155,8 +181,12 @@ fn hosts(fact: &Fact) -> Vec<Fact> {
 /// (`cmd/kubeadm/app/constants`, `GetAPIServerVirtualIP`), which looks at the first CIDR only.
 fn first_addresses(fact: &Fact) -> Vec<Fact> {
     let cidr = fact.value.split(',').next().unwrap_or_default();
-    let Some((address, length)) = cidr.trim().split_once('/') else { return Vec::new() };
-    let Ok(length) = length.parse::<u32>() else { return Vec::new() };
+    let Some((address, length)) = cidr.trim().split_once('/') else {
+        return Vec::new();
+    };
+    let Ok(length) = length.parse::<u32>() else {
+        return Vec::new();
+    };
     let first = match address.parse() {
         Ok(IpAddr::V4(v4)) if length <= 32 => {
             let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
@@ -168,7 +198,10 @@ fn first_addresses(fact: &Fact) -> Vec<Fact> {
         },
         _ => return Vec::new(),
     };
-    vec![Fact { value: first.to_string(), why: format!("first address of {} {cidr}", fact.why) }]
+    vec![Fact {
+        value: first.to_string(),
+        why: format!("first address of {} {cidr}", fact.why),
+    }]
 }
 
 #[cfg(test)]
@@ -176,7 +209,10 @@ mod tests {
     use super::*;
 
     fn fact(value: &str) -> Fact {
-        Fact { value: value.to_owned(), why: "w".to_owned() }
+        Fact {
+            value: value.to_owned(),
+            why: "w".to_owned(),
+        }
     }
 
     fn values(facts: &[Fact]) -> Vec<&str> {
@@ -186,13 +222,22 @@ mod tests {
     #[test]
     fn reads_the_hosts_of_a_list_of_urls() {
         let list = fact("https://10.0.0.1:6443,https://[fd00::1]:2379/x,api.example,::1,0.0.0.0");
-        assert_eq!(values(&hosts(&list)), ["10.0.0.1", "fd00::1", "api.example", "::1"]);
+        assert_eq!(
+            values(&hosts(&list)),
+            ["10.0.0.1", "fd00::1", "api.example", "::1"]
+        );
     }
 
     #[test]
     fn takes_the_first_address_of_the_first_range() {
-        assert_eq!(values(&first_addresses(&fact("10.96.0.0/12"))), ["10.96.0.1"]);
-        assert_eq!(values(&first_addresses(&fact("fd00:10::/108,10.0.0.0/8"))), ["fd00:10::1"]);
+        assert_eq!(
+            values(&first_addresses(&fact("10.96.0.0/12"))),
+            ["10.96.0.1"]
+        );
+        assert_eq!(
+            values(&first_addresses(&fact("fd00:10::/108,10.0.0.0/8"))),
+            ["fd00:10::1"]
+        );
         assert!(first_addresses(&fact("10.96.0.0/99")).is_empty());
         assert!(first_addresses(&fact("nonsense")).is_empty());
     }

@@ -4,12 +4,14 @@
 //! operator passes through [`markup::Html::text`], which the types enforce.
 
 mod chart;
+mod done;
 mod markup;
 #[cfg(test)]
 pub(super) mod sample;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use crate::finding::Finding;
 use crate::inventory::{Inventory, Scope};
@@ -45,26 +47,49 @@ pub struct ReportView<'a> {
 pub fn report(view: &ReportView) -> String {
     let sections = [
         ("broken", "What was broken", sections::broken(view)),
-        ("done", "What was done", sections::done(view)),
-        ("certificates", "Certificates before and after", sections::certificates(view)),
-        ("verification", "What was verified", sections::verification(view)),
-        ("remains", "What remains to be done", sections::remains(view)),
-        ("timeline", "Timeline", sections::timeline(view)),
+        ("done", "What was done", done::done(view)),
+        (
+            "certificates",
+            "Certificates before and after",
+            sections::certificates(view),
+        ),
+        (
+            "verification",
+            "What was verified",
+            sections::verification(view),
+        ),
+        (
+            "remains",
+            "What remains to be done",
+            sections::remains(view),
+        ),
+        ("timeline", "Timeline", timeline::timeline(view)),
         ("check", "How to check this evidence", sections::check()),
     ];
     let links = sections.iter().map(|(id, title, _)| {
         let link = Html::text(title).with("a", &[("href", &format!("#{id}"))]);
         link.within("li")
     });
-    let links = Html::join(links).within("ol").with("nav", &[("aria-label", "Contents")]);
+    let links = Html::join(links)
+        .within("ol")
+        .with("nav", &[("aria-label", "Contents")]);
     let main = Html::join(sections.into_iter().map(|(id, title, body)| {
         let heading = Html::text(title).with("h2", &[("id", &format!("{id}-title"))]);
         let named = format!("{id}-title");
         Html::join([heading, body]).with("section", &[("id", id), ("aria-labelledby", &named)])
     }));
     let body = Html::join([header(view), links, main.within("main"), footer(view)]).within("body");
-    let title = Html::text(format!("{} of {}: run {}", purpose(view), node(view), view.begin.run));
-    let head = Html::join([Html::ours(HEAD), title.within("title"), Html::ours(STYLE).within("style")]);
+    let title = Html::text(format!(
+        "{} of {}: run {}",
+        purpose(view),
+        node(view),
+        view.begin.run
+    ));
+    let head = Html::join([
+        Html::ours(HEAD),
+        title.within("title"),
+        Html::ours(STYLE).within("style"),
+    ]);
     let page = Html::join([head.within("head"), body]).with("html", &[("lang", "en")]);
     format!("<!DOCTYPE html>\n{}\n", page.into_string())
 }
@@ -85,15 +110,30 @@ fn header(view: &ReportView) -> Html {
 }
 
 fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
-    let Begin { run, version, operator, ticket, reason, command, .. } = view.begin;
+    let Begin {
+        run,
+        version,
+        operator,
+        ticket,
+        reason,
+        command,
+        ..
+    } = view.begin;
     let code = |text: &str| Html::text(text).within("code");
-    let first = view.records.first().map_or(view.plan.at, |record| record.at);
+    let first = view
+        .records
+        .first()
+        .map_or(view.plan.at, |record| record.at);
     let last = view.records.last().map_or(view.plan.at, |record| record.at);
     let clock = match view.before.clock.judge(view.before.at) {
         Ok(()) => "plausible: no trace of a later time".to_owned(),
         Err(why) => why,
     };
-    let stated = view.before.clock.stated.map(|at| Html::text(format!("{at}, stated by the operator")));
+    let stated = view
+        .before
+        .clock
+        .stated
+        .map(|at| Html::text(format!("{at}, stated by the operator")));
     let scope = match view.before.scope {
         Scope::Files => "files below another root: nothing was running there",
         Scope::Live => "this running system",
@@ -103,12 +143,19 @@ fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
         ("Reason", reason.as_deref().map(Html::text)),
         ("Time", stated),
     ];
-    let binary = view.begin.binary.map_or_else(|| Html::text("could not be read"), |d| code(&d.to_string()));
+    let binary = view
+        .begin
+        .binary
+        .map_or_else(|| Html::text("could not be read"), |d| code(&d.to_string()));
     let mut facts = vec![
         ("Node", Html::text(node(view))),
         ("Operator", Html::text(operator)),
     ];
-    facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    facts.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     facts.extend([
         ("Begun", Html::time(first)),
         ("Last entry", Html::time(last)),
@@ -121,7 +168,10 @@ fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
         ("Command", code(&command.join(" "))),
         ("SHA-256 of the tool", binary),
         ("SHA-256 of the plan", code(&view.begin.plan.to_string())),
-        ("SHA-256 naming the node", code(&view.before.node.id.to_string())),
+        (
+            "Identifier of the node",
+            code(&view.before.node.id.to_string()),
+        ),
     ]);
     facts
 }
@@ -129,18 +179,25 @@ fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
 /// How the run ended, and in which tone to say so.
 fn outcome(view: &ReportView) -> (&'static str, String) {
     let issued = journal::issued(view.records).count();
-    let failed = view.verification.is_some_and(|verification| !verification.passed());
+    let failed = view
+        .verification
+        .is_some_and(|verification| !verification.passed());
     match journal::verdict(view.records) {
-        Some(Verdict::Done) if failed => {
-            ("bad", "Done, but the verification failed: a person must look.".to_owned())
-        },
+        Some(Verdict::Done) if failed => (
+            "bad",
+            "Done, but the verification failed: a person must look.".to_owned(),
+        ),
         Some(Verdict::Done) => {
             let replaced = view.plan.phases.commit.len();
-            ("good", format!("Done: {issued} certificates issued, {replaced} places replaced."))
+            (
+                "good",
+                format!("Done. Certificates issued: {issued}; places replaced: {replaced}."),
+            )
         },
-        Some(Verdict::RolledBack) => {
-            ("warn", "Rolled back: every file is as it was before.".to_owned())
-        },
+        Some(Verdict::RolledBack) => (
+            "warn",
+            "Rolled back: every file is as it was before.".to_owned(),
+        ),
         None => match journal::failure(view.records) {
             Some((step, why)) => ("bad", format!("Unfinished: step {step} failed: {why}.")),
             None => ("bad", "Unfinished: the journal has no end.".to_owned()),
@@ -150,9 +207,10 @@ fn outcome(view: &ReportView) -> (&'static str, String) {
 
 /// Time by the clock that nobody sets; it begins anew with every process that takes the run up.
 fn took(records: &[Record]) -> String {
-    let processes = records.iter().enumerate().filter(|(index, record)| {
-        *index == 0 || matches!(record.body, Body::Resume { .. })
-    });
+    let processes = records
+        .iter()
+        .enumerate()
+        .filter(|(index, record)| *index == 0 || matches!(record.body, Body::Resume { .. }));
     let begins: Vec<usize> = processes.map(|(index, _)| index).collect();
     let mut total = 0;
     for (place, &begin) in begins.iter().enumerate() {

@@ -26,7 +26,9 @@ use crate::pki::utc::Utc;
 pub fn metrics(inventory: &Inventory, findings: &[Finding], renew_before: i64) -> String {
     let rows = listing::rows(inventory, renew_before);
     let times = |time: fn(&Row) -> Option<Utc>| -> Vec<Sample> {
-        rows.iter().filter_map(|row| Some((of_certificate(row), time(row)?.unix()))).collect()
+        rows.iter()
+            .filter_map(|row| Some((of_certificate(row), time(row)?.unix())))
+            .collect()
     };
     let states = rows.iter().map(|row| {
         let status = row.status.word().to_owned();
@@ -51,7 +53,12 @@ pub fn metrics(inventory: &Inventory, findings: &[Finding], renew_before: i64) -
         "1 for the state that a certificate is in.",
         states.collect(),
     );
-    family(&mut text, "findings", "How many findings there are.", severities(findings));
+    family(
+        &mut text,
+        "findings",
+        "How many findings there are.",
+        severities(findings),
+    );
     family(
         &mut text,
         "inspect_timestamp_seconds",
@@ -71,13 +78,20 @@ fn of_certificate(row: &Row) -> Vec<(&'static str, String)> {
         RowKind::Kubelet => "kubelet",
         RowKind::Leaf => "leaf",
     };
-    vec![("id", row.id.clone()), ("path", row.path.clone()), ("kind", kind.to_owned())]
+    vec![
+        ("id", row.id.clone()),
+        ("path", row.path.clone()),
+        ("kind", kind.to_owned()),
+    ]
 }
 
 /// All of them, so that a series that goes to 0 is not one that went away.
 fn severities(findings: &[Finding]) -> Vec<Sample> {
-    let all =
-        [(Severity::Critical, "critical"), (Severity::Info, "info"), (Severity::Warning, "warning")];
+    let all = [
+        (Severity::Critical, "critical"),
+        (Severity::Info, "info"),
+        (Severity::Warning, "warning"),
+    ];
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
     let sample = |(severity, word): (Severity, &str)| {
         let value = i64::try_from(count(severity)).unwrap_or(i64::MAX);
@@ -97,15 +111,26 @@ fn family(text: &mut String, name: &str, help: &str, mut samples: Vec<Sample>) {
     let name = format!("rescue_kit_{name}");
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
     for (labels, value) in samples {
-        let labels: Vec<String> =
-            labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let _ = writeln!(text, "{name}{labels} {value}");
     }
 }
 
 fn escaped(text: &str) -> String {
-    printable(&text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    printable(
+        &text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n"),
+    )
 }
 
 #[cfg(test)]

@@ -53,8 +53,15 @@ pub fn inspection(
     let mut text = heading(inventory, paint);
     text.push('\n');
     match cause {
-        Some(cause) => text.push_str(&labelled(&paint.paint(Tone::Bad, "cause:"), "cause:", cause)),
-        None => text.push_str(&format!("{}\n", paint.paint(Tone::Good, "nothing is broken"))),
+        Some(cause) => text.push_str(&labelled(
+            &paint.paint(Tone::Bad, "cause:"),
+            "cause:",
+            cause,
+        )),
+        None => text.push_str(&format!(
+            "{}\n",
+            paint.paint(Tone::Good, "nothing is broken")
+        )),
     }
     text.push('\n');
     text.push_str(&table(rows, inventory.at, paint));
@@ -99,11 +106,18 @@ pub fn plan(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
     for stage in &plan.phases.stage {
         text.push_str(&issue(stage, plan.at));
     }
-    let head = format!("\nreplace {} place(s), in this order\n", plan.phases.commit.len());
+    let head = format!(
+        "\nreplace {} place(s), in this order\n",
+        plan.phases.commit.len()
+    );
     text.push_str(&paint.paint(Tone::Heading, &head));
     for commit in &plan.phases.commit {
         let what = format!("{} ({})", printable(&commit.at.to_string()), commit.why);
-        text.push_str(&labelled(&format!("  {}", commit.id), &format!("  {}", commit.id), &what));
+        text.push_str(&labelled(
+            &format!("  {}", commit.id),
+            &format!("  {}", commit.id),
+            &what,
+        ));
     }
     text.push_str(&remaining(&plan.remaining, inventory.scope, paint));
     text
@@ -121,7 +135,11 @@ pub fn remaining(remaining: &[Remaining], scope: Scope, paint: &dyn Paint) -> St
     };
     text.push_str(&paint.paint(Tone::Heading, head));
     text.push('\n');
-    let width = remaining.iter().map(|r| r.consumer.len()).max().unwrap_or(0);
+    let width = remaining
+        .iter()
+        .map(|r| r.consumer.len())
+        .max()
+        .unwrap_or(0);
     for step in remaining {
         let label = format!("  {:width$}", step.consumer);
         match &step.command {
@@ -165,7 +183,8 @@ pub fn verification(verification: &Verification, paint: &dyn Paint) -> String {
         let what = format!("{} of {}: {}", check.name, check.subject, printable(why));
         text.push_str(&labelled(&painted, label, &what));
     }
-    let numbers = format!("{pass} checks passed, {fail} failed, {unchecked} could not be made here");
+    let numbers =
+        format!("{pass} checks passed, {fail} failed, {unchecked} could not be made here");
     let tone = if fail == 0 { Tone::Good } else { Tone::Bad };
     text.push_str(&format!("{}\n", paint.paint(tone, &numbers)));
     text
@@ -173,7 +192,10 @@ pub fn verification(verification: &Verification, paint: &dyn Paint) -> String {
 
 /// The table of certificates, 80 columns wide.
 pub fn table(rows: &[Row], now: Utc, paint: &dyn Paint) -> String {
-    let head = format!("{:<26} {:<13} {:<10} {:>10}  {}", "CERTIFICATE", "STATE", "EXPIRES", "LEFT", "SIGNED BY");
+    let head = format!(
+        "{:<26} {:<13} {:<10} {:>10}  {}",
+        "CERTIFICATE", "STATE", "EXPIRES", "LEFT", "SIGNED BY"
+    );
     let mut text = format!("{}\n", paint.paint(Tone::Heading, &head));
     for row in rows {
         let tone = match row.status {
@@ -183,11 +205,19 @@ pub fn table(rows: &[Row], now: Utc, paint: &dyn Paint) -> String {
         };
         let state = paint.paint(tone, &format!("{:<13}", row.status.word()));
         let expires = row.not_after.map_or_else(|| "-".to_owned(), Utc::date);
-        let left = row.not_after.map_or_else(|| "-".to_owned(), |at| left(at, now));
+        let left = row
+            .not_after
+            .map_or_else(|| "-".to_owned(), |at| left(at, now));
         let id = printable(&row.id);
-        let id = if id.chars().count() > 26 { format!("{id}\n{:<26}", "") } else { format!("{id:<26}") };
+        let id = if id.chars().count() > 26 {
+            format!("{id}\n{:<26}", "")
+        } else {
+            format!("{id:<26}")
+        };
         let signer = row.signer.as_deref().unwrap_or("-");
-        text.push_str(&format!("{id} {state} {expires:<10} {left:>10}  {signer}\n"));
+        text.push_str(&format!(
+            "{id} {state} {expires:<10} {left:>10}  {signer}\n"
+        ));
     }
     text
 }
@@ -197,7 +227,9 @@ pub fn labelled(painted: &str, label: &str, text: &str) -> String {
     let indent = label.chars().count() + 1;
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { continue };
+        let Some(line) = lines.last_mut() else {
+            continue;
+        };
         let width = indent + line.chars().count() + 1 + word.chars().count();
         if !line.is_empty() && width > WIDTH {
             lines.push(word.to_owned());
@@ -212,8 +244,17 @@ pub fn labelled(painted: &str, label: &str, text: &str) -> String {
 }
 
 fn heading(inventory: &Inventory, paint: &dyn Paint) -> String {
-    let name = inventory.node.name.as_ref().map_or("unknown node", |name| name.value.as_str());
-    let head = format!("{} ({}), judged at {}", printable(name), inventory.profile, inventory.at);
+    let name = inventory
+        .node
+        .name
+        .as_ref()
+        .map_or("unknown node", |name| name.value.as_str());
+    let head = format!(
+        "{} ({}), judged at {}",
+        printable(name),
+        inventory.profile,
+        inventory.at
+    );
     format!("{}\n", paint.paint(Tone::Heading, &head))
 }
 
@@ -235,17 +276,29 @@ fn issue(stage: &Stage, now: Utc) -> String {
         Origin::New(_) => ", made from nothing",
         Origin::Old(_) => "",
     };
-    let capped = if recipe.capped { ", cut to the end of its CA" } else { "" };
+    let capped = if recipe.capped {
+        ", cut to the end of its CA"
+    } else {
+        ""
+    };
     let end = format!(
         "until {} ({}{capped}), {key}, signed by {}{origin}",
         recipe.not_after.date(),
         defect::span(recipe.not_after.since(now)),
         recipe.issuer
     );
-    text.push_str(&labelled(&format!("{:26}", ""), &format!("{:26}", ""), &end));
+    text.push_str(&labelled(
+        &format!("{:26}", ""),
+        &format!("{:26}", ""),
+        &end,
+    ));
     for name in &recipe.add {
         let line = format!("adds {}: {}", name.san, printable(&name.why));
-        text.push_str(&labelled(&format!("{:26}", ""), &format!("{:26}", ""), &line));
+        text.push_str(&labelled(
+            &format!("{:26}", ""),
+            &format!("{:26}", ""),
+            &line,
+        ));
     }
     text
 }
@@ -254,7 +307,10 @@ fn face(sign: &str, face: &Face) -> String {
     let serial = face.serial.as_deref().unwrap_or("(drawn when issued)");
     let mut text = format!("{sign} subject   {}\n", face.subject);
     text.push_str(&format!("{sign} serial    {serial}\n"));
-    text.push_str(&format!("{sign} validity  {} to {}\n", face.not_before, face.not_after));
+    text.push_str(&format!(
+        "{sign} validity  {} to {}\n",
+        face.not_before, face.not_after
+    ));
     if !face.sans.is_empty() {
         text.push_str(&format!("{sign} names     {}\n", face.sans.join(", ")));
     }

@@ -13,7 +13,7 @@ use super::look;
 use super::rundir::RunDir;
 use super::walk::{self, HANDLE, Resolver};
 use super::{StoreError, failed, retry};
-use crate::place::{Meta, Blob, Kind, Observed, Place, Version};
+use crate::place::{Blob, Kind, Meta, Observed, Place, Version};
 
 /// The largest file that is read, in bytes: 16 MiB. A kubeconfig or bundle has some kilobytes.
 pub const LIMIT: u64 = 16 << 20;

@@ -53,7 +53,8 @@ impl RunDir {
     /// [`StoreError::Open`].
     pub fn on_host(path: &Path) -> Result<Self, StoreError> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(failed!(Open, path))?;
+        let directory =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(failed!(Open, path))?;
         Ok(Self::new(directory, path.to_path_buf()))
     }
 

@@ -32,9 +32,15 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
         let style = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {wide_msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        bar.set_style(
+            style
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("=> "),
+        );
         if mode == Mode::Json {
-            tell(&format!("{{\"schema\":\"rescue-kit/progress/v1\",\"steps\":{steps}}}\n"));
+            tell(&format!(
+                "{{\"schema\":\"rescue-kit/progress/v1\",\"steps\":{steps}}}\n"
+            ));
         }
         Self { mode, bar }
     }
@@ -43,7 +49,10 @@ impl Progress {
     pub fn event(&self, event: &Event) {
         let (what, subject) = match event {
             Event::Issued(step) => ("issued", step.clone()),
-            Event::Placed { at, way: Way::Forward } => ("replaced", at.to_string()),
+            Event::Placed {
+                at,
+                way: Way::Forward,
+            } => ("replaced", at.to_string()),
             Event::Placed { at, way: Way::Back } => ("put_back", at.to_string()),
         };
         if self.mode == Mode::Json {

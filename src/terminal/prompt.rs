@@ -30,6 +30,9 @@ pub fn consent(question: &str) -> Answer {
 
 /// Asks a plain yes or no; no is the default.
 pub fn confirm(question: &str) -> bool {
-    let answer = Confirm::with_theme(&SimpleTheme).with_prompt(question).default(false).interact_opt();
+    let answer = Confirm::with_theme(&SimpleTheme)
+        .with_prompt(question)
+        .default(false)
+        .interact_opt();
     matches!(answer, Ok(Some(true)))
 }

@@ -21,12 +21,23 @@ const TOP: i64 = 24;
 
 /// Draws the bars as inline SVG; the same numbers stand in the table below it.
 pub(super) fn chart(bars: &[Bar]) -> Html {
-    let days = || bars.iter().flat_map(|bar| [bar.before, bar.after]).flatten().map(clamped);
-    let (low, high) = (days().min().unwrap_or(0).min(0), days().max().unwrap_or(0).max(1));
+    let days = || {
+        bars.iter()
+            .flat_map(|bar| [bar.before, bar.after])
+            .flatten()
+            .map(clamped)
+    };
+    let (low, high) = (
+        days().min().unwrap_or(0).min(0),
+        days().max().unwrap_or(0).max(1),
+    );
     let scale = Scale { low, high };
     let height = TOP + ROW * i64::try_from(bars.len()).unwrap_or(0) + 8;
     let lines = Html::join(scale.ticks().map(|day| scale.line(day, height)));
-    let rows = bars.iter().zip(0i64..).map(|(bar, index)| row(bar, TOP + ROW * index, &scale));
+    let rows = bars
+        .iter()
+        .zip(0i64..)
+        .map(|(bar, index)| row(bar, TOP + ROW * index, &scale));
     let title = Html::text("Days of validity left").with("title", &[("id", "chart-title")]);
     let about = "One row for each certificate: the upper bar before, the lower bar after. \
                  Bars to the left of the line at 0 have expired.";
@@ -42,7 +53,10 @@ pub(super) fn chart(bars: &[Bar]) -> Html {
         ],
     );
     let keys = [("before", "before"), ("after", "after")].map(|(class, word)| {
-        let mark = Html::default().with("span", &[("class", &format!("key {class}")), ("aria-hidden", "true")]);
+        let mark = Html::default().with(
+            "span",
+            &[("class", &format!("key {class}")), ("aria-hidden", "true")],
+        );
         Html::spaced([mark, Html::text(word)]).within("span")
     });
     let unit = Html::text(format!("days left; bars end at {LIMIT} days"));
@@ -57,7 +71,12 @@ fn row(bar: &Bar, y: i64, scale: &Scale) -> Html {
     let numbers = text(LABEL + PLOT + 8, y + 14, "start", &numbers);
     let before = bar.before.map(|days| scale.bar(days, y + 1, "before"));
     let after = bar.after.map(|days| scale.bar(days, y + 11, "after"));
-    Html::join([Some(label), before, after, Some(numbers)].into_iter().flatten()).within("g")
+    Html::join(
+        [Some(label), before, after, Some(numbers)]
+            .into_iter()
+            .flatten(),
+    )
+    .within("g")
 }
 
 /// From days to pixels.
@@ -72,15 +91,27 @@ impl Scale {
     }
 
     fn ticks(&self) -> impl Iterator<Item = i64> {
-        (-LIMIT / 100..=LIMIT / 100).map(|n| n * 100).filter(|day| (self.low..=self.high).contains(day))
+        (-LIMIT / 100..=LIMIT / 100)
+            .map(|n| n * 100)
+            .filter(|day| (self.low..=self.high).contains(day))
     }
 
     fn line(&self, day: i64, height: i64) -> Html {
-        let (x, top, bottom) = (self.x(day).to_string(), (TOP - 4).to_string(), height.to_string());
+        let (x, top, bottom) = (
+            self.x(day).to_string(),
+            (TOP - 4).to_string(),
+            height.to_string(),
+        );
         let class = if day == 0 { "zero" } else { "grid" };
         let line = Html::default().with(
             "line",
-            &[("x1", &x), ("x2", &x), ("y1", &top), ("y2", &bottom), ("class", class)],
+            &[
+                ("x1", &x),
+                ("x2", &x),
+                ("y1", &top),
+                ("y2", &bottom),
+                ("class", class),
+            ],
         );
         Html::join([line, text(self.x(day), TOP - 9, "middle", &signed(day))])
     }
@@ -88,8 +119,18 @@ impl Scale {
     fn bar(&self, days: i64, y: i64, class: &str) -> Html {
         let (from, to) = (self.x(0).min(self.x(days)), self.x(0).max(self.x(days)));
         // A day must be seen, too.
-        let (x, width, y) = (from.to_string(), (to - from).max(2).to_string(), y.to_string());
-        let place = [("x", x.as_str()), ("y", &y), ("width", &width), ("height", "9"), ("class", class)];
+        let (x, width, y) = (
+            from.to_string(),
+            (to - from).max(2).to_string(),
+            y.to_string(),
+        );
+        let place = [
+            ("x", x.as_str()),
+            ("y", &y),
+            ("width", &width),
+            ("height", "9"),
+            ("class", class),
+        ];
         Html::default().with("rect", &place)
     }
 }
@@ -105,5 +146,9 @@ fn clamped(days: i64) -> i64 {
 
 /// With a true minus sign, which does not break.
 pub(super) fn signed(days: i64) -> String {
-    if days < 0 { format!("\u{2212}{}", days.unsigned_abs()) } else { days.to_string() }
+    if days < 0 {
+        format!("\u{2212}{}", days.unsigned_abs())
+    } else {
+        days.to_string()
+    }
 }

@@ -36,7 +36,13 @@ impl Html {
 
     /// Fragments with spaces between them.
     pub(super) fn spaced(parts: impl IntoIterator<Item = Self>) -> Self {
-        Self(parts.into_iter().map(|part| part.0).collect::<Vec<_>>().join(" "))
+        Self(
+            parts
+                .into_iter()
+                .map(|part| part.0)
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     }
 
     /// This inside of an element.
@@ -46,11 +52,20 @@ impl Html {
 
     /// This inside of an element with attributes.
     pub(super) fn with(self, element: &'static str, attributes: &[(&'static str, &str)]) -> Self {
-        let attributes: Vec<String> =
-            attributes.iter().map(|(name, value)| format!(" {name}=\"{}\"", escaped(value))).collect();
+        let attributes: Vec<String> = attributes
+            .iter()
+            .map(|(name, value)| format!(" {name}=\"{}\"", escaped(value)))
+            .collect();
         let attributes = attributes.concat();
-        let line = if matches!(element, "tr" | "section" | "div" | "li" | "g") { "\n" } else { "" };
-        Self(format!("{line}<{element}{attributes}>{}</{element}>", self.0))
+        let line = if matches!(element, "tr" | "section" | "div" | "li" | "g") {
+            "\n"
+        } else {
+            ""
+        };
+        Self(format!(
+            "{line}<{element}{attributes}>{}</{element}>",
+            self.0
+        ))
     }
 
     /// The fragment's text.
@@ -61,19 +76,32 @@ impl Html {
 
 /// A table whose first column heads its rows. It scrolls by itself where the page is narrow.
 pub(super) fn table(caption: &str, heads: &[&str], rows: Vec<Vec<Html>>) -> Html {
-    let head = heads.iter().map(|head| Html::text(head).with("th", &[("scope", "col")]));
+    let head = heads
+        .iter()
+        .map(|head| Html::text(head).with("th", &[("scope", "col")]));
     let head = Html::join(head).within("tr").within("thead");
     let rows = rows.into_iter().map(|cells| {
-        let cells = cells.into_iter().enumerate().map(|(column, cell)| match column {
-            0 => cell.with("th", &[("scope", "row")]),
-            _ => cell.within("td"),
-        });
+        let cells = cells
+            .into_iter()
+            .enumerate()
+            .map(|(column, cell)| match column {
+                0 => cell.with("th", &[("scope", "row")]),
+                _ => cell.within("td"),
+            });
         Html::join(cells).within("tr")
     });
-    let caption = Html::text(caption).within("caption");
-    let table = Html::join([caption, head, Html::join(rows).within("tbody")]).within("table");
-    // A region that scrolls must be reachable by the keyboard.
-    table.with("div", &[("class", "wide"), ("tabindex", "0")])
+    let title = Html::text(caption).within("caption");
+    let table = Html::join([title, head, Html::join(rows).within("tbody")]).within("table");
+    // A region that scrolls must be reachable by the keyboard, and then it needs a name.
+    table.with(
+        "div",
+        &[
+            ("class", "wide"),
+            ("tabindex", "0"),
+            ("role", "region"),
+            ("aria-label", caption),
+        ],
+    )
 }
 
 /// A list; nothing if there are no items.

@@ -63,7 +63,11 @@ impl Sample {
         };
         let served = Outcome::Unchecked("can only be seen on the running node".to_owned());
         let checks = vec![check("pair", Outcome::Pass), check("served", served)];
-        let verification = Verification { scope: Scope::Files, at: now(), checks };
+        let verification = Verification {
+            scope: Scope::Files,
+            at: now(),
+            checks,
+        };
         let findings = vec![Finding {
             code: Code::Expired,
             severity: Severity::Critical,
@@ -71,7 +75,15 @@ impl Sample {
             text: format!("apiserver expired; has no certificate, only EC PRIVATE KEY {HOSTILE}"),
             hint: "rescue-kit plan".to_owned(),
         }];
-        Self { begin, records, plan, before, after, findings, verification }
+        Self {
+            begin,
+            records,
+            plan,
+            before,
+            after,
+            findings,
+            verification,
+        }
     }
 
     /// The view of the finished run.
@@ -123,7 +135,10 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
     let credential = CredentialState {
         id: "apiserver".to_owned(),
         signer: "ca".to_owned(),
-        placement: Placement::Pair { cert: pki("apiserver.crt"), key: pki("apiserver.key") },
+        placement: Placement::Pair {
+            cert: pki("apiserver.crt"),
+            key: pki("apiserver.key"),
+        },
         chain: Observed::Present(vec![leaf.clone()]),
         key: Observed::Present(facts(leaf.public_bits(), key)),
         signed: Observed::Present(true),
@@ -136,12 +151,20 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
     Inventory {
         profile: "kubeadm".to_owned(),
         node: Node {
-            name: Some(Fact { value: "cp1".to_owned(), why: "etc/hostname".to_owned() }),
+            name: Some(Fact {
+                value: "cp1".to_owned(),
+                why: "etc/hostname".to_owned(),
+            }),
             id: Digest::of(b"node"),
         },
         scope: Scope::Files,
         at: now(),
-        clock: ClockFacts { system: now(), stated: None, witnesses: Vec::new(), hardware: None },
+        clock: ClockFacts {
+            system: now(),
+            stated: None,
+            witnesses: Vec::new(),
+            hardware: None,
+        },
         facts: Facts::default(),
         objects: BTreeMap::new(),
         owner: None,
@@ -163,10 +186,25 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
 }
 
 fn version(content: &[u8]) -> Observed<Version> {
-    let at = FileTime { seconds: 0, nanos: 0 };
-    let meta = Meta { mode: 0o644, uid: 0, gid: 0, label: None, atime: at, mtime: at };
+    let at = FileTime {
+        seconds: 0,
+        nanos: 0,
+    };
+    let meta = Meta {
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        label: None,
+        atime: at,
+        mtime: at,
+    };
     let (sha256, size) = (Digest::of(content), content.len() as u64);
-    Observed::Present(Version { sha256, size, link: None, meta })
+    Observed::Present(Version {
+        sha256,
+        size,
+        link: None,
+        meta,
+    })
 }
 
 fn plan(before: &Inventory, old: &Cert) -> Plan {
@@ -177,7 +215,10 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
             issuer: "ca".to_owned(),
             origin: Origin::Old(Box::new(old.clone())),
             add: Vec::new(),
-            key: KeyPlan::New { algorithm: KeyAlgorithm::EcdsaP256, form: KeyForm::Sec1 },
+            key: KeyPlan::New {
+                algorithm: KeyAlgorithm::EcdsaP256,
+                form: KeyForm::Sec1,
+            },
             not_before: now(),
             not_after: now().plus(365 * Utc::DAY),
             capped: true,
@@ -203,7 +244,10 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
         at: now(),
         phases: Phases {
             stage: vec![stage],
-            commit: vec![commit("c01", "apiserver.key"), commit("c02", "apiserver.crt")],
+            commit: vec![
+                commit("c01", "apiserver.key"),
+                commit("c02", "apiserver.crt"),
+            ],
             converge: Vec::new(),
         },
         remaining: vec![Remaining {
@@ -254,14 +298,19 @@ fn records(begin: &Begin, new: &Cert, old: &Cert) -> Vec<Record> {
         result: Ok(evidence),
     };
     let contents = ["c01", "c02"].map(|id| (id.to_owned(), Some(Digest::of(b"new"))));
-    let backup =
-        Body::Backup { path: "backup.tar.gz".to_owned(), sha256: Digest::of(b"b"), files: 49 };
+    let backup = Body::Backup {
+        path: "backup.tar.gz".to_owned(),
+        sha256: Digest::of(b"b"),
+        files: 49,
+    };
     let bodies = vec![
         Body::Begin(Box::new(begin.clone())),
         backup,
         intent("s01", Observed::Absent),
         done("s01", Evidence::Issued(Box::new(issued))),
-        Body::Staged { contents: contents.into() },
+        Body::Staged {
+            contents: contents.into(),
+        },
         intent("c01", version(b"old")),
         done("c01", Evidence::Placed(version(b"new"))),
         intent("c02", version(b"old")),
