@@ -193,7 +193,7 @@ fn forward(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
         hands,
         &commit,
         Way::Forward,
-        before,
+        &before,
         new.as_ref(),
         &meta,
         times,
@@ -240,7 +240,7 @@ fn back(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
         hands,
         &commit,
         Way::Back,
-        now,
+        &now,
         old.as_ref(),
         &meta,
         Times::Restore,
@@ -257,7 +257,7 @@ fn replace(
     hands: &Hands,
     commit: &Commit,
     way: Way,
-    before: Observed<Version>,
+    before: &Observed<Version>,
     new: Option<&Blob>,
     meta: &Meta,
     times: Times,
@@ -270,10 +270,7 @@ fn replace(
         temp: temp.clone(),
     })?;
     fail::point("intent", &step, way)?;
-    match hands
-        .disk
-        .swap(&commit.at, &before, new, meta, times, &temp)
-    {
+    match hands.disk.swap(&commit.at, before, new, meta, times, &temp) {
         Ok(after) => {
             fail::point("act", &step, way)?;
             let result = Ok(Evidence::Placed(after));
@@ -326,15 +323,14 @@ fn new_content(run: &Run, commit: &Commit) -> Result<Option<Blob>, ApplyError> {
         Source::Link(target) => Some(Blob::Link(target.clone())),
         _ => None,
     });
-    let blob = match link {
-        Some(link) => link,
-        None => {
-            let bytes = run
-                .dir
-                .read(&format!("staged/{}", commit.id))
-                .map_err(RunError::from)?;
-            Blob::File(bytes.ok_or_else(lost)?)
-        },
+    let blob = if let Some(link) = link {
+        link
+    } else {
+        let bytes = run
+            .dir
+            .read(&format!("staged/{}", commit.id))
+            .map_err(RunError::from)?;
+        Blob::File(bytes.ok_or_else(lost)?)
     };
     if blob.digest() == *digest {
         Ok(Some(blob))

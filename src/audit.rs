@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::{self, ArchiveError, Entry};
 use crate::defect;
-use crate::diff::{self, Diff};
+use crate::diff;
 use crate::finding;
 use crate::inventory::{Inventory, Scope};
 use crate::journal::{self, Begin, Verdict};
@@ -260,10 +260,7 @@ fn contents(run: &Run, profile: &Profile) -> Result<Vec<Entry>, AuditError> {
             entries.push(file(name, bytes.to_vec()));
         }
     }
-    entries.push(file(
-        "diff.json",
-        pretty(&diff.unwrap_or_else(Diff::default)),
-    ));
+    entries.push(file("diff.json", pretty(&diff.unwrap_or_default())));
     entries.push(file(
         "statement.json",
         pretty(&statement(run, begin, &before, profile)),
@@ -304,7 +301,7 @@ fn report(
     verification: Option<&Verification>,
 ) -> String {
     let findings = finding::findings(before, profile, AHEAD);
-    let cause = finding::cause(&findings, before, profile);
+    let cause = finding::cause(&findings, profile);
     let left = after
         .map(|after| finding::findings(after, profile, AHEAD))
         .unwrap_or_default();
@@ -370,7 +367,7 @@ fn statement<'a>(
         why: Why {
             ticket: begin.ticket.as_deref(),
             reason: begin.reason.as_deref(),
-            cause: finding::cause(&findings, before, profile),
+            cause: finding::cause(&findings, profile),
         },
         how: How {
             tool: "rescue-kit",
@@ -419,12 +416,11 @@ fn signatures(run: &Run, sums: &str, key: Option<&AuditKey>) -> Result<Signature
         return Ok(kept);
     }
     let made;
-    let key = match key {
-        Some(key) => key,
-        None => {
-            made = AuditKey::generate()?;
-            &made
-        },
+    let key = if let Some(key) = key {
+        key
+    } else {
+        made = AuditKey::generate()?;
+        &made
     };
     let signatures = Signatures {
         sums: digest,

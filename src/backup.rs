@@ -198,7 +198,10 @@ impl Backup {
 
 /// The name of a place's bytes in the archive.
 pub fn entry_name(place: &Place) -> String {
-    let path = place.path().strip_prefix("/").unwrap_or(place.path());
+    let path = place
+        .path()
+        .strip_prefix("/")
+        .unwrap_or_else(|_| place.path());
     format!("files/{}", path.display())
 }
 

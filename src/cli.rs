@@ -26,10 +26,10 @@ use args::{Arguments, Command, Output};
 use context::Context;
 
 /// Runs one command line; returns the exit code.
-pub fn main(words: Vec<std::ffi::OsString>) -> u8 {
+pub fn main(words: &[std::ffi::OsString]) -> u8 {
     context::harden();
-    let json = wants_json(&words);
-    let outcome = parse(&words).and_then(|arguments| dispatch(&arguments, &words));
+    let json = wants_json(words);
+    let outcome = parse(words).and_then(|arguments| dispatch(&arguments, words));
     match outcome {
         Ok(exit) => exit.code(),
         Err(failure) => {

@@ -174,6 +174,10 @@ impl Kept {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one module that starts children"
+)]
 fn start(
     program: &Path,
     arguments: &[impl AsRef<OsStr>],

@@ -172,7 +172,10 @@ pub fn of_authority(authority: &AuthorityState, now: Utc, renew_before: i64) -> 
         Observed::Unknown(why) => return vec![Defect::Unreadable(why.clone())],
         Observed::Present(chain) => &chain[0],
     };
-    let mut defects = key_defects(&authority.key, authority.pairs());
+    let mut defects = Vec::new();
+    if !authority.external {
+        defects = key_defects(&authority.key, authority.pairs());
+    }
     defects.extend(validity(cert, now, renew_before));
     defects
 }

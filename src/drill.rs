@@ -6,6 +6,7 @@
 //! looked at or written. Files are dated by the story, not by today, because the clock gate reads them as witnesses.
 
 mod damage;
+mod layout;
 mod node;
 mod tree;
 
@@ -278,11 +279,11 @@ impl Dates {
     }
 }
 
-/// The address that the certificates name; manifests and kubeconfigs name [`node::ADDRESS`].
+/// The address that the certificates name; manifests and kubeconfigs name [`layout::ADDRESS`].
 fn certified_address(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::WrongSan => "192.168.61.10",
-        _ => node::ADDRESS,
+        _ => layout::ADDRESS,
     }
 }
 

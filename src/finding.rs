@@ -1,11 +1,13 @@
 //! Findings: what is worth saying about an inventory, the first cause first.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
-use crate::inventory::{AuthorityState, CredentialState, Inventory, KeyPairState, Placement};
+use crate::inventory::{
+    AuthorityState, CredentialState, Found, FoundKind, Inventory, KeyPairState, Placement,
+};
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::Profile;
@@ -147,12 +149,12 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
     all.extend(file_findings(inventory, profile));
     all.extend(found_findings(inventory, renew_before));
     let rank = |f: &Finding| (f.severity, class(f.code), profile.rank(&f.subject));
-    all.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    all.sort_by_key(rank);
     all
 }
 
 /// The first cause in one sentence; `None` if nothing is critical.
-pub fn cause(findings: &[Finding], inventory: &Inventory, profile: &Profile) -> Option<String> {
+pub fn cause(findings: &[Finding], profile: &Profile) -> Option<String> {
     let first = findings
         .first()
         .filter(|f| f.severity == Severity::Critical)?;
@@ -164,7 +166,7 @@ pub fn cause(findings: &[Finding], inventory: &Inventory, profile: &Profile) -> 
         .collect();
     others.sort_unstable();
     others.dedup();
-    let breaks = breaks(&first.subject, inventory, profile);
+    let breaks = breaks(first, profile);
     let mut sentence = match breaks {
         "" => first.text.clone(),
         breaks => format!("{}: {breaks}", first.text),
@@ -187,17 +189,13 @@ fn class(code: Code) -> u8 {
     }
 }
 
-fn breaks<'a>(subject: &str, inventory: &Inventory, profile: &'a Profile) -> &'a str {
-    let authority = profile.authority.get(subject).map(|a| a.breaks.as_str());
-    let credential = profile.credential.get(subject).map(|c| c.breaks.as_str());
-    // An authority without key breaks nothing by itself.
-    let usable = inventory
-        .authority(subject)
-        .is_none_or(|a| a.cert().is_some());
-    if usable {
-        authority.or(credential).unwrap_or_default()
-    } else {
-        ""
+/// What the first cause means for the node; a CA without its key breaks nothing by itself.
+fn breaks<'a>(first: &Finding, profile: &'a Profile) -> &'a str {
+    let (authority, credential) =
+        (profile.authority.get(&first.subject), profile.credential.get(&first.subject));
+    match first.code {
+        Code::CaKeyMissing | Code::CaKeyUnusable => "nothing that it signed can be renewed",
+        _ => authority.map(|a| a.breaks.as_str()).or(credential.map(|c| c.breaks.as_str())).unwrap_or_default(),
     }
 }
 
@@ -230,7 +228,7 @@ fn authority_findings(
                 .iter()
                 .any(Defect::is_due)
     });
-    let about = |code, severity, defect: &Defect, path: &PathBuf, hint: String| {
+    let about = |code, severity, defect: &Defect, path: &Path, hint: String| {
         let text = format!(
             "CA {} ({}) {}",
             authority.id,
@@ -267,7 +265,8 @@ fn authority_findings(
         Defect::KeyMissing => {
             let hint =
                 format!("put the key beside it for the rescue, or leave its leaves out: {narrow}");
-            about(Code::CaKeyMissing, blocked, defect, key, hint)
+            let text = format!("CA {} has no private key: {} is missing", authority.id, key.display());
+            finding(Code::CaKeyMissing, blocked, &authority.id, text, hint)
         },
         Defect::KeyMismatch | Defect::KeyUnreadable(_) => {
             about(Code::CaKeyUnusable, blocked, defect, key, narrow.clone())
@@ -306,6 +305,7 @@ fn credential_findings(
         let path = credential.path().display();
         let text = format!("{} ({path}) {}", credential.id, defect.text(inventory.at));
         let hint = match defect {
+            _ if credential.external => "ask whoever supplies it for a new one",
             Defect::OutlivesIssuer(_) => "renew the CA before it ends",
             _ => hint,
         };
@@ -412,7 +412,7 @@ fn file_findings(inventory: &Inventory, profile: &Profile) -> Vec<Finding> {
 
 fn mode_finding(
     subject: &str,
-    path: &PathBuf,
+    path: &Path,
     expected: u32,
     secret: bool,
     inventory: &Inventory,
@@ -460,7 +460,7 @@ fn mode_finding(
 
 /// Only copies that the rescue does not mend are worth a word here.
 fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
-    let judge = |found: &crate::inventory::Found| {
+    let judge = |found: &Found| {
         let (subject, at) = (found.path.display().to_string(), found.path.display());
         match &found.chain {
             Observed::Unknown(why) => {
@@ -477,7 +477,7 @@ fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
                 .iter()
                 .filter_map(|cert| defect::validity(cert, inventory.at, renew_before))
                 .take(1)
-                .map(|d| found_expired(&subject, &d, inventory.at))
+                .filter_map(|defect| found_expired(found, &subject, &defect, inventory.at))
                 .collect(),
             Observed::Absent => Vec::new(),
         }
@@ -485,11 +485,25 @@ fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
     inventory.found.iter().flat_map(judge).collect()
 }
 
-fn found_expired(subject: &str, defect: &Defect, now: Utc) -> Finding {
+fn found_expired(found: &Found, subject: &str, defect: &Defect, now: Utc) -> Option<Finding> {
+    let (severity, hint) = match found.kind {
+        FoundKind::KubeletOld => return None,
+        FoundKind::KubeletServing => (
+            Severity::Info,
+            "it is self-signed; for a new one remove it with its key, and restart the kubelet",
+        ),
+        FoundKind::Kubeconfig => (
+            Severity::Warning,
+            "it is a copy; replace it with the renewed kubeconfig once the rescue is done",
+        ),
+        FoundKind::Bundle | FoundKind::Certificate => (
+            Severity::Warning,
+            "no profile owns it; ask whoever put it there",
+        ),
+    };
     let text = format!(
         "{subject} {}; the rescue does not touch it",
         defect.text(now)
     );
-    let hint = "replace it with a copy of the renewed file once the rescue is done";
-    finding(Code::FoundExpired, Severity::Warning, subject, text, hint)
+    Some(finding(Code::FoundExpired, severity, subject, text, hint))
 }

@@ -1,7 +1,7 @@
 //! Inventory: what is there at one moment. Possibly incomplete, and outdated as soon as it is made.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,8 @@ pub struct AuthorityState {
     pub chain: Observed<Vec<Cert>>,
     /// The private key.
     pub key: Observed<KeyFacts>,
+    /// Somebody else's: its key is not expected here.
+    pub external: bool,
 }
 
 /// A leaf certificate with its key, as seen.
@@ -125,6 +127,8 @@ pub struct CredentialState {
     pub kubeconfig: Option<KubeconfigState>,
     /// Not every node has it.
     pub optional: bool,
+    /// Somebody else supplies it.
+    pub external: bool,
 }
 
 /// Where a credential's certificate and key are.
@@ -239,7 +243,9 @@ pub enum FoundKind {
     Certificate,
     /// A kubeconfig with a client certificate.
     Kubeconfig,
-    /// The kubelet's serving certificate.
+    /// A credential that the kubelet used before; it keeps its old ones.
+    KubeletOld,
+    /// The kubelet's self-signed serving certificate.
     KubeletServing,
 }
 
@@ -310,9 +316,9 @@ impl Inventory {
     }
 
     /// The version of a file that was read.
-    pub fn version(&self, path: &PathBuf) -> Option<&Version> {
+    pub fn version(&self, path: &Path) -> Option<&Version> {
         self.objects
-            .get(&Place::File(path.clone()))
+            .get(&Place::File(path.to_path_buf()))
             .and_then(Observed::present)
     }
 
@@ -335,5 +341,5 @@ impl Inventory {
 }
 
 fn pairs(cert: Option<&Cert>, key: &Observed<KeyFacts>) -> Option<bool> {
-    Some(Digest::of(&cert?.public_bits()) == key.present()?.public)
+    Some(Digest::of(cert?.public_bits()) == key.present()?.public)
 }

@@ -34,6 +34,14 @@
 //! | L3 flows | [`flow`] | phases |
 //! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests stand outside of the layers"
+    )
+)]
+
 pub mod apply;
 pub mod archive;
 pub mod audit;

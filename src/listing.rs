@@ -164,7 +164,7 @@ fn of_found(found: &Found, now: Utc, renew_before: i64) -> Vec<Row> {
         };
         let kind = match found.kind {
             FoundKind::Kubeconfig => RowKind::Kubeconfig,
-            FoundKind::KubeletServing => RowKind::Kubelet,
+            FoundKind::KubeletOld | FoundKind::KubeletServing => RowKind::Kubelet,
             _ if cert.is_ca => RowKind::Ca,
             _ => RowKind::Leaf,
         };
@@ -204,7 +204,7 @@ fn blank(id: &str, path: &Path, kind: RowKind, cert: Option<&Cert>, now: Utc) ->
 }
 
 fn with_file(mut row: Row, path: &Path, inventory: &Inventory) -> Row {
-    if let Some(version) = inventory.version(&path.to_path_buf()) {
+    if let Some(version) = inventory.version(path) {
         row.mode = Some(format!("{:04o}", version.meta.mode));
         row.owner = Some(format!("{}:{}", version.meta.uid, version.meta.gid));
     }

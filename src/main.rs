@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(rescue_kit::cli::main(std::env::args_os().collect()))
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    ExitCode::from(rescue_kit::cli::main(&words))
 }

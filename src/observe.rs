@@ -67,9 +67,9 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
         name: facts.first("fact:node-name").cloned(),
         id: identity(&reader, &facts, &authorities)?,
     };
-    let owned = reader.paths();
+    let known = reader.paths();
     let found = if look.search {
-        found::search(&reader, profile, &owned)?
+        found::search(&reader, profile, &known)?
     } else {
         Vec::new()
     };
@@ -113,6 +113,7 @@ fn authorities(
             key_path,
             chain,
             key,
+            external: authority.external,
         });
     }
     Ok(all)
@@ -121,7 +122,7 @@ fn authorities(
 /// In a bundle, the certificate whose key is at hand is the one that signs, wherever it stands.
 fn signing_first(mut chain: Vec<Cert>, key: &Observed<KeyFacts>) -> Vec<Cert> {
     if let Some(key) = key.present() {
-        let fits = |cert: &Cert| Digest::of(&cert.public_bits()) == key.public;
+        let fits = |cert: &Cert| Digest::of(cert.public_bits()) == key.public;
         if let Some(index) = chain.iter().position(fits) {
             chain[..=index].rotate_right(1);
         }
@@ -180,6 +181,7 @@ fn blank(id: &str, rule: &Credential) -> CredentialState {
         advised: Vec::new(),
         kubeconfig: None,
         optional: rule.optional,
+        external: rule.external,
     }
 }
 
@@ -210,7 +212,7 @@ fn read_kubeconfig(
         },
         Observed::Present(kubeconfig) => kubeconfig,
     };
-    let dir = at.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let dir = at.parent().unwrap_or_else(|| Path::new("/")).to_path_buf();
     let (ca, ca_file) = match &kubeconfig.ca {
         Material::Absent => (Observed::Absent, None),
         Material::Embedded(pem) => (reader::parsed_certs(pem), None),

@@ -162,7 +162,7 @@ pub fn reasons(
     policy: &Policy,
 ) -> Vec<String> {
     let defects = defect::of_credential(credential, inventory, policy.renew_before);
-    if matches!(credential.placement, Placement::Delegated { .. }) {
+    if credential.external || matches!(credential.placement, Placement::Delegated { .. }) {
         return Vec::new();
     }
     let mut reasons: Vec<String> = defects
@@ -256,7 +256,7 @@ impl Draft {
         let defects = defect::of_credential(credential, inventory, policy.renew_before);
         let mistrusts = defects.contains(&Defect::TrustMismatch);
         if why.is_empty() {
-            if mistrusts {
+            if mistrusts && !credential.external {
                 self.mend_trust(credential, inventory);
             }
             return;
@@ -417,7 +417,7 @@ impl Draft {
             if due.is_empty() {
                 continue;
             }
-            if let Some((code, why, way)) = inability(authority, inventory.at) {
+            if let Some((code, why, way)) = inability(authority, inventory) {
                 let text = format!("{why}, so it cannot sign {}", due.join(", "));
                 let hint = format!(
                     "{way}; to rescue the rest without them: --skip {}",
@@ -430,12 +430,21 @@ impl Draft {
 }
 
 /// Why an authority cannot sign: code, sentence fragment, way out.
-fn inability(authority: &AuthorityState, now: Utc) -> Option<(Code, String, &'static str)> {
+fn inability(
+    authority: &AuthorityState,
+    inventory: &Inventory,
+) -> Option<(Code, String, &'static str)> {
+    let now = inventory.at;
     let about =
         |path: &Path, text: String| format!("CA {} ({}) {text}", authority.id, path.display());
     let (cert, key) = (&authority.cert_path, &authority.key_path);
     let defects = defect::of_authority(authority, now, 0);
-    let first = defects.first()?;
+    let Some(first) = defects.first() else {
+        let why = "signed none of the certificates that are here: it is another cluster's";
+        let way = "put this cluster's own CA back, or remove the certificates that it did not sign";
+        return is_foreign(authority, inventory)
+            .then(|| (Code::CaUnusable, about(cert, why.to_owned()), way));
+    };
     let text = first.text(now);
     Some(match first {
         Defect::Expired(_) => {
@@ -464,6 +473,13 @@ fn inability(authority: &AuthorityState, now: Utc) -> Option<(Code, String, &'st
             "restore it from a backup or another control plane",
         ),
     })
+}
+
+/// Whether there are leaves of this authority and it signed none of them.
+fn is_foreign(authority: &AuthorityState, inventory: &Inventory) -> bool {
+    let leaves = inventory.credentials.iter().filter(|leaf| leaf.signer == authority.id);
+    let mut signed = leaves.filter_map(|leaf| leaf.signed.present()).peekable();
+    signed.peek().is_some() && signed.all(|signed| !signed)
 }
 
 /// A place that is no regular file, or a kubeconfig that cannot be edited: nothing is written over it.

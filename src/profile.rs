@@ -123,6 +123,9 @@ pub struct Authority {
     /// What it means for the node when this CA has expired, as a sentence fragment.
     #[serde(default)]
     pub breaks: String,
+    /// Somebody else's: its key is not expected here.
+    #[serde(default)]
+    pub external: bool,
 }
 
 /// Where a CA's files are.
@@ -154,6 +157,9 @@ pub struct Credential {
     /// Not every node of this layout has it: absence is no finding.
     #[serde(default)]
     pub optional: bool,
+    /// Somebody else supplies it: it is looked at and judged, never issued.
+    #[serde(default)]
+    pub external: bool,
 }
 
 /// Where a credential is.
@@ -304,6 +310,7 @@ impl Profile {
     }
 
     /// Lays this profile over its base: tables of the same name are replaced, others added, `without` removed.
+    #[must_use]
     pub fn over(self, base: Self) -> Self {
         let mut merged = Self {
             schema: self.schema,
@@ -504,9 +511,9 @@ fn edits(a: &str, b: &str) -> usize {
 /// One sentence out of a TOML error: line, what is wrong, and for an unknown key the nearest known one.
 fn sentence(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().map_or(1, |span| {
-        text.as_bytes()[..span.start.min(text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
+        text.get(..span.start)
+            .unwrap_or_default()
+            .matches('\n')
             .count()
             + 1
     });

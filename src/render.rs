@@ -1,4 +1,4 @@
-//! Views: pure functions from values to text.
+//! Rendering: values in, strings out.
 
 pub mod html;
 pub mod prometheus;

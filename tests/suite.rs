@@ -2,5 +2,10 @@
 //!
 //! `scripts/test` builds what they need (`tests/lab`) and says where it is in `RESCUE_KIT_LAB`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand outside of the layers"
+)]
+
 mod architecture;
 mod harness;

@@ -245,11 +245,11 @@ fn replaced(origin: &Origin) -> Option<crate::pki::digest::Digest> {
 /// The key that a credential has now.
 fn old_key(stage: &Stage, hands: &Hands) -> Result<PrivateKey, ApplyError> {
     let lost = || ApplyError::Missing(format!("the key of {}", stage.credential));
-    let state = hands
+    let found = hands
         .credentials
         .iter()
         .find(|c: &&CredentialState| c.id == stage.credential);
-    let at = match &state.ok_or_else(lost)?.placement {
+    let at = match &found.ok_or_else(lost)?.placement {
         Placement::Pair { key, .. } | Placement::Referenced { key, .. } => key,
         Placement::Pem { path, .. } => path,
         Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {

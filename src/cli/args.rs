@@ -30,6 +30,10 @@ pub struct Arguments {
 }
 
 /// What every command takes.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// The root of the node's files: another disk or a copy
@@ -121,7 +125,7 @@ pub enum Output {
     Human,
     /// Exactly one JSON object.
     Json,
-    /// Metrics for node_exporter's textfile collector (inspect only).
+    /// Metrics for node exporter's textfile collector (inspect only).
     Prometheus,
 }
 

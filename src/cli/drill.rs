@@ -85,16 +85,15 @@ fn list(context: &Context) -> Exit {
 
 /// The directory that everything is made in, and whether it was made for this drill.
 fn workshop(arguments: &Drill) -> Result<(PathBuf, bool), Failure> {
-    let (work, temporary) = match &arguments.dir {
-        Some(dir) => (dir.clone(), false),
-        None => {
-            let name = run::name(clock::system_now())
-                .map_err(|error| Failure::new(Exit::Refused, error.to_string(), "try again"))?;
-            (
-                std::env::temp_dir().join(format!("rescue-kit-drill-{name}")),
-                true,
-            )
-        },
+    let (work, temporary) = if let Some(dir) = &arguments.dir {
+        (dir.clone(), false)
+    } else {
+        let name = run::name(clock::system_now())
+            .map_err(|error| Failure::new(Exit::Refused, error.to_string(), "try again"))?;
+        (
+            std::env::temp_dir().join(format!("rescue-kit-drill-{name}")),
+            true,
+        )
     };
     match fs::create_dir(&work) {
         Ok(()) => Ok((work, true)),

@@ -71,7 +71,7 @@ fn save(out: &Path, plan: &Plan) -> Result<(), Failure> {
     let parent = out
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+        .unwrap_or_else(|| Path::new("."));
     let name = out.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage("--out names no file", "--out plan.json"))?;
     RunDir::on_host(parent)?.write(name, &plan.to_json())?;

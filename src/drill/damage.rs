@@ -1,10 +1,14 @@
 //! What each scenario breaks in a tree that is whole, but for its dates.
 
 use crate::crypto;
-use crate::drill::node::{self, Authority};
+use crate::drill::layout::{self, Authority};
+use crate::drill::node;
 use crate::drill::tree::Tree;
-use crate::drill::{Dates, DrillError, EXPIRED, Scenario, TEN_YEARS, YEAR, certified_address};
+use crate::drill::{
+    Dates, DrillError, EXPIRED, LOST, Scenario, TEN_YEARS, YEAR, certified_address,
+};
 use crate::pki::key::{KeyAlgorithm, KeyForm};
+use crate::pki::utc::Utc;
 
 /// Breaks the tree, and says what is broken in it, its dates included.
 pub(super) fn damage(
@@ -25,22 +29,23 @@ pub(super) fn damage(
         Scenario::WrongSan => broken.push(format!(
             "the certificates of the API server and of etcd name {}, the node is {}",
             certified_address(scenario),
-            node::ADDRESS
+            layout::ADDRESS
         )),
         Scenario::MismatchedPair => {
-            let key = crypto::generate(algorithm, KeyForm::Sec1)?;
-            tree.edit(&pki("apiserver.key"), dates.touched, |bytes| {
+            let (at, key) = (
+                pki("apiserver.key"),
+                crypto::generate(algorithm, KeyForm::Sec1)?,
+            );
+            tree.edit(&at, dates.touched, |bytes| {
                 *bytes = key.to_pem().as_bytes().to_vec();
             });
-            broken.push(format!(
-                "/{} is not the key of apiserver.crt",
-                pki("apiserver.key")
-            ));
+            broken.push(format!("/{at} is not the key of apiserver.crt"));
         },
         Scenario::ClockWrong => {
-            broken.push(
-                "the node's clock is 730 days behind: before the cluster was made".to_owned(),
-            );
+            let days = LOST / Utc::DAY;
+            broken.push(format!(
+                "the clock is {days} days behind: before the cluster was made"
+            ));
         },
         Scenario::Truncated => {
             let (cut, empty) = (pki("apiserver.crt"), pki("front-proxy-client.crt"));
@@ -57,14 +62,12 @@ pub(super) fn damage(
         },
         Scenario::ForeignCa => {
             let key = crypto::generate(algorithm, KeyForm::Sec1)?;
-            let foreign = node::authority(Authority::Cluster, &key, dates.touched)?;
-            tree.edit(&pki("ca.crt"), dates.touched, |bytes| {
-                *bytes = foreign.cert.to_pem().into_bytes();
+            let foreign = node::authority(Authority::Cluster, &key, dates.touched)?.cert;
+            let at = pki("ca.crt");
+            tree.edit(&at, dates.touched, |bytes| {
+                *bytes = foreign.to_pem().into_bytes();
             });
-            broken.push(format!(
-                "/{} is another cluster's; ca.key is this one's",
-                pki("ca.crt")
-            ));
+            broken.push(format!("/{at} is another cluster's; ca.key is this one's"));
         },
     }
     Ok(broken)
@@ -94,10 +97,10 @@ fn expired(scenario: Scenario, dates: Dates) -> Vec<String> {
 fn every(date: &str) -> String {
     format!(
         "every leaf certificate expired on {date}, {} days ago",
-        EXPIRED / crate::pki::utc::Utc::DAY
+        EXPIRED / Utc::DAY
     )
 }
 
 fn pki(name: &str) -> String {
-    format!("{}/{name}", node::PKI)
+    format!("{}/{name}", layout::PKI)
 }

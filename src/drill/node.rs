@@ -1,4 +1,4 @@
-//! A control-plane node as kubeadm 1.34 leaves it (`cmd/kubeadm/app/phases/{certs,kubeconfig,controlplane}`), in memory.
+//! A control-plane node as kubeadm 1.34 leaves it, in memory.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, CryptoError, Signer};
+use crate::drill::layout::{
+    ADDRESS, At, Authority, KUBECONFIG, KUBELET, LEAVES, Leaf, NODE, PKI, SERVER, TEXTS,
+};
 use crate::drill::tree::Tree;
 use crate::drill::{Dates, DrillError, TEN_YEARS, YEAR};
 use crate::issue;
 use crate::pki::cert::Cert;
-use crate::pki::csr::Usage;
 use crate::pki::digest::hex;
 use crate::pki::key::{KeyAlgorithm, KeyForm, PrivateKey};
 use crate::pki::name::{Attribute, Name};
@@ -21,22 +23,8 @@ use crate::pki::pem;
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
 
-/// The node's name.
-const NODE: &str = "cp1";
-
-/// The node's address.
-pub(super) const ADDRESS: &str = "192.168.61.11";
-
-/// Where certificates are, below the root.
-pub(super) const PKI: &str = "etc/kubernetes/pki";
-
-/// Where the kubelet keeps its own, below the root.
-const KUBELET: &str = "var/lib/kubelet/pki";
-
 /// How long before its making a certificate begins, in seconds (client-go `CertificateBackdate`).
 const BACKDATE: i64 = 300;
-
-const KUBECONFIG: &str = include_str!("../../templates/drill/kubeconfig.yaml");
 
 /// Makes the whole tree. `certified` is the address that certificates name.
 pub(super) fn tree(
@@ -61,10 +49,9 @@ pub(super) fn tree(
     }
     for leaf in &LEAVES {
         let (key, signer) = (key()?, &authorities[leaf.signer as usize]);
-        let at = if matches!(leaf.at, At::Kubelet) {
-            dates.kubelet
-        } else {
-            dates.leaves
+        let at = match leaf.at {
+            At::Kubelet => dates.kubelet,
+            At::Kubeconfig(_) | At::Pair(_) => dates.leaves,
         };
         let cert = issued(leaf, signer, &key, at, certified)?;
         place(&mut tree, leaf, &cert, &key, &authorities[0].cert, at);

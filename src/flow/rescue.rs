@@ -314,7 +314,7 @@ impl Site {
         };
         let (verification, diff) = self.prove(&run)?;
         if verdict == Verdict::Done
-            && let Some(why) = self.regression(&run, &verification)?
+            && let Some(why) = Self::regression(&run, &verification)
         {
             run.append(Body::Resume { goal: Way::Back })?;
             return Err(
@@ -360,9 +360,8 @@ impl Site {
             .prove(&run)
             .and_then(|_| self.evidence(&run, &name, means));
         match evidence {
-            Ok(_) => RescueError::Failed { run: name, source },
             Err(RescueError::Audit { run, source }) => RescueError::Audit { run, source },
-            Err(_) => RescueError::Failed { run: name, source },
+            Ok(_) | Err(_) => RescueError::Failed { run: name, source },
         }
     }
 
@@ -382,7 +381,7 @@ impl Site {
     }
 
     /// The first check of a changed credential that fails now. What was left out on purpose may stay broken.
-    fn regression(&self, run: &Run, now: &Verification) -> Result<Option<String>, RescueError> {
+    fn regression(run: &Run, now: &Verification) -> Option<String> {
         let changed: Vec<&str> = run
             .plan
             .phases
@@ -397,7 +396,7 @@ impl Site {
             _ => None,
         });
         // A restore puts back what was there, right or wrong.
-        Ok(failed.filter(|_| run.plan.purpose == plan::Purpose::Rescue))
+        failed.filter(|_| run.plan.purpose == plan::Purpose::Rescue)
     }
 
     fn evidence(&self, run: &Run, name: &str, means: &Means) -> Result<Written, RescueError> {

@@ -83,7 +83,7 @@ impl Site {
         let directory = path
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+            .unwrap_or_else(|| Path::new("."));
         let missing = || StoreError::BadPath {
             path: path.to_path_buf(),
         };

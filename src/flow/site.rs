@@ -121,7 +121,7 @@ impl Site {
     pub fn inspect(&self, renew_before: i64) -> Result<Inspection, StoreError> {
         let inventory = self.observe(true)?;
         let findings = finding::findings(&inventory, &self.profile, renew_before);
-        let cause = finding::cause(&findings, &inventory, &self.profile);
+        let cause = finding::cause(&findings, &self.profile);
         Ok(Inspection {
             inventory,
             findings,

@@ -31,7 +31,7 @@ pub(super) fn facts(
     witnesses.extend(newest_below(disk, &wal, "last write of etcd")?);
     let runs = look.state_dir.join("runs");
     witnesses.extend(newest_below(disk, &runs, "last run of this tool")?);
-    witnesses.sort_by(|a, b| b.at.cmp(&a.at));
+    witnesses.sort_by_key(|witness| std::cmp::Reverse(witness.at));
     let hardware = if disk.is_live() {
         clock::rtc(disk)
     } else {

@@ -11,6 +11,9 @@ use crate::place::Observed;
 use crate::profile::Profile;
 use crate::store::StoreError;
 
+/// Reads flags out of one kind of text.
+type Read = fn(&[u8]) -> Result<Flags, String>;
+
 /// Flags of every component: of manifests first, then environment files, then configuration.
 pub(super) fn from_components(
     reader: &Reader,
@@ -18,7 +21,7 @@ pub(super) fn from_components(
     facts: &mut Facts,
 ) -> Result<(), StoreError> {
     for (id, component) in &profile.component {
-        let readers: [(&Option<String>, fn(&[u8]) -> Result<Flags, String>); 3] = [
+        let readers: [(&Option<String>, Read); 3] = [
             (&component.manifest, manifest::pod_flags),
             (&component.env, |text| Ok(manifest::env_flags(text))),
             (&component.config, manifest::config_flags),

@@ -91,10 +91,28 @@ fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
     };
     let kind = match chain.present() {
         _ if path.ends_with("pki/kubelet.crt") => FoundKind::KubeletServing,
+        _ if is_old_kubelet(&path) => FoundKind::KubeletOld,
         Some(chain) if chain.len() > 1 && chain.iter().all(|cert| cert.is_ca) => FoundKind::Bundle,
         _ => FoundKind::Certificate,
     };
     Ok(Some(Found { path, kind, chain }))
+}
+
+/// `kubelet-client-2026-11-22-08-15-43.pem` and its like, which no link names any more (client-go
+/// `util/certificate/certificate_store.go`).
+fn is_old_kubelet(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let stamp = name
+        .strip_prefix("kubelet-client-")
+        .or_else(|| name.strip_prefix("kubelet-server-"));
+    stamp
+        .and_then(|rest| rest.strip_suffix(".pem"))
+        .is_some_and(|stamp| {
+            stamp.len() == 19 && stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+        })
 }
 
 fn is_kubeconfig(bytes: &[u8]) -> bool {

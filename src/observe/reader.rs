@@ -125,12 +125,17 @@ impl<'a> Reader<'a> {
             .unwrap_or_default())
     }
 
-    /// Every path that was read so far.
+    /// Every path that was read so far, and where those that are links lead.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.objects
-            .borrow()
+        let objects = self.objects.borrow();
+        let links = objects.iter().filter_map(|(at, seen)| {
+            let target = seen.present()?.link.as_ref()?;
+            Some(at.path().parent()?.join(target))
+        });
+        objects
             .keys()
             .map(|at| at.path().to_path_buf())
+            .chain(links)
             .collect()
     }
 

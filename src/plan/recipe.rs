@@ -39,6 +39,7 @@ pub fn recipe(
     let over = policy.templates.get(&credential.id);
     let (origin, mut add) = origin(credential, inventory, profile, rule, policy)?;
     add.extend(names_to_add(credential, policy, over, &origin));
+    let names = every_name(credential, &origin, &add);
     let wished = over
         .and_then(|t| t.expiry)
         .or(policy.validity)
@@ -49,6 +50,7 @@ pub fn recipe(
         key: key(credential, inventory, policy, over),
         origin,
         add,
+        names,
         not_before,
         not_after,
         capped,
@@ -172,7 +174,10 @@ fn origin(
             }
             let base = base_template(credential, inventory, profile, rule)?;
             Ok((
-                Origin::New(over.map_or(base.clone(), |over| overlay(base, over))),
+                Origin::New(match over {
+                    Some(over) => overlay(base, over),
+                    None => base,
+                }),
                 Vec::new(),
             ))
         },
@@ -255,6 +260,33 @@ fn names_to_add(
         }
     }
     names
+}
+
+/// The origin's names and the added ones, each with everything that asks for it.
+fn every_name(
+    credential: &CredentialState,
+    origin: &Origin,
+    add: &[WantedName],
+) -> Vec<WantedName> {
+    let (present, kept): (&[San], &str) = match origin {
+        Origin::Old(cert) => (&cert.sans, "the old certificate"),
+        Origin::New(template) => (&template.hosts, "--template"),
+    };
+    let asked = |san: &San| {
+        let asking = credential
+            .wanted
+            .iter()
+            .filter(|wanted| san.covers(&wanted.san));
+        asking.map(|wanted| wanted.why.clone()).collect::<Vec<_>>()
+    };
+    let kept = present.iter().map(|san| {
+        let why: Vec<String> = std::iter::once(kept.to_owned()).chain(asked(san)).collect();
+        WantedName {
+            san: san.clone(),
+            why: why.join("; "),
+        }
+    });
+    kept.chain(add.iter().cloned()).collect()
 }
 
 fn wanted(san: &San, why: &str) -> WantedName {

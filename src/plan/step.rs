@@ -47,6 +47,8 @@ pub struct Recipe {
     pub origin: Origin,
     /// Names that are added to those of the origin, each with its reason.
     pub add: Vec<WantedName>,
+    /// Every name that the certificate will carry, each with all that asks for it.
+    pub names: Vec<WantedName>,
     /// The key.
     pub key: KeyPlan,
     /// First second of validity.

@@ -79,7 +79,7 @@ fn resolve(source: &str, profile: &Profile, facts: &Facts, depth: u8) -> Vec<Fac
     };
     if let Some((transform, inner)) = transform(source) {
         let values = resolve(inner, profile, facts, depth);
-        return values.iter().flat_map(|fact| transform(fact)).collect();
+        return values.iter().flat_map(transform).collect();
     }
     if source == "kubeconfig:*" {
         return facts.all("kubeconfig").to_vec();
@@ -159,7 +159,7 @@ fn hosts(fact: &Fact) -> Vec<Fact> {
             let rest = url
                 .trim()
                 .split_once("://")
-                .map_or(url.trim(), |(_, rest)| rest);
+                .map_or_else(|| url.trim(), |(_, rest)| rest);
             let authority = rest.split('/').next().unwrap_or_default();
             let host = match authority.strip_prefix('[') {
                 Some(v6) => v6.split(']').next().unwrap_or_default(),

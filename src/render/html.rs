@@ -66,32 +66,38 @@ pub fn report(view: &ReportView) -> String {
         ("timeline", "Timeline", timeline::timeline(view)),
         ("check", "How to check this evidence", sections::check()),
     ];
-    let links = sections.iter().map(|(id, title, _)| {
-        let link = Html::text(title).with("a", &[("href", &format!("#{id}"))]);
-        link.within("li")
-    });
+    let links = sections.iter().map(|(id, title, _)| link(id, title));
     let links = Html::join(links)
         .within("ol")
         .with("nav", &[("aria-label", "Contents")]);
-    let main = Html::join(sections.into_iter().map(|(id, title, body)| {
-        let heading = Html::text(title).with("h2", &[("id", &format!("{id}-title"))]);
-        let named = format!("{id}-title");
-        Html::join([heading, body]).with("section", &[("id", id), ("aria-labelledby", &named)])
-    }));
-    let body = Html::join([header(view), links, main.within("main"), footer(view)]).within("body");
+    let main = sections
+        .into_iter()
+        .map(|(id, title, body)| section(id, title, body));
+    let main = Html::join(main).within("main");
+    let body = Html::join([header(view), links, main, footer(view)]).within("body");
     let title = Html::text(format!(
         "{} of {}: run {}",
         purpose(view),
         node(view),
         view.begin.run
     ));
-    let head = Html::join([
-        Html::ours(HEAD),
-        title.within("title"),
-        Html::ours(STYLE).within("style"),
-    ]);
-    let page = Html::join([head.within("head"), body]).with("html", &[("lang", "en")]);
+    let style = Html::ours(STYLE).within("style");
+    let head = Html::join([Html::ours(HEAD), title.within("title"), style]).within("head");
+    let page = Html::join([head, body]).with("html", &[("lang", "en")]);
     format!("<!DOCTYPE html>\n{}\n", page.into_string())
+}
+
+fn link(id: &str, title: &str) -> Html {
+    let target = format!("#{id}");
+    Html::text(title)
+        .with("a", &[("href", &target)])
+        .within("li")
+}
+
+fn section(id: &str, title: &str, body: Html) -> Html {
+    let named = format!("{id}-title");
+    let heading = Html::text(title).with("h2", &[("id", &named)]);
+    Html::join([heading, body]).with("section", &[("id", id), ("aria-labelledby", &named)])
 }
 
 const HEAD: &str = include_str!("../../templates/report-head.html");
@@ -110,70 +116,69 @@ fn header(view: &ReportView) -> Html {
 }
 
 fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
-    let Begin {
-        run,
-        version,
-        operator,
-        ticket,
-        reason,
-        command,
-        ..
-    } = view.begin;
-    let code = |text: &str| Html::text(text).within("code");
-    let first = view
-        .records
-        .first()
-        .map_or(view.plan.at, |record| record.at);
-    let last = view.records.last().map_or(view.plan.at, |record| record.at);
-    let clock = match view.before.clock.judge(view.before.at) {
-        Ok(()) => "plausible: no trace of a later time".to_owned(),
-        Err(why) => why,
-    };
-    let stated = view
-        .before
-        .clock
-        .stated
-        .map(|at| Html::text(format!("{at}, stated by the operator")));
+    let begin = view.begin;
+    let mut facts = vec![
+        ("Node", Html::text(node(view))),
+        ("Operator", Html::text(&begin.operator)),
+    ];
+    facts.extend(
+        begin
+            .ticket
+            .as_ref()
+            .map(|ticket| ("Ticket", Html::text(ticket))),
+    );
+    facts.extend(
+        begin
+            .reason
+            .as_ref()
+            .map(|reason| ("Reason", Html::text(reason))),
+    );
+    facts.extend(times(view));
     let scope = match view.before.scope {
         Scope::Files => "files below another root: nothing was running there",
         Scope::Live => "this running system",
     };
-    let optional = [
-        ("Ticket", ticket.as_deref().map(Html::text)),
-        ("Reason", reason.as_deref().map(Html::text)),
-        ("Time", stated),
-    ];
-    let binary = view
-        .begin
+    let code = |text: &str| Html::text(text).within("code");
+    let unknown = || Html::text("could not be read");
+    let binary = begin
         .binary
-        .map_or_else(|| Html::text("could not be read"), |d| code(&d.to_string()));
-    let mut facts = vec![
-        ("Node", Html::text(node(view))),
-        ("Operator", Html::text(operator)),
-    ];
-    facts.extend(
-        optional
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+        .map_or_else(unknown, |digest| code(&digest.to_string()));
     facts.extend([
-        ("Begun", Html::time(first)),
-        ("Last entry", Html::time(last)),
-        ("Took", Html::text(took(view.records))),
-        ("Clock", Html::text(clock)),
         ("Scope", Html::text(scope)),
         ("Profile", Html::text(&view.plan.profile)),
-        ("Run", code(run)),
-        ("Tool", Html::text(format!("rescue-kit {version}"))),
-        ("Command", code(&command.join(" "))),
+        ("Run", code(&begin.run)),
+        ("Tool", Html::text(format!("rescue-kit {}", begin.version))),
+        ("Command", code(&begin.command.join(" "))),
         ("SHA-256 of the tool", binary),
-        ("SHA-256 of the plan", code(&view.begin.plan.to_string())),
+        ("SHA-256 of the plan", code(&begin.plan.to_string())),
         (
             "Identifier of the node",
             code(&view.before.node.id.to_string()),
         ),
     ]);
     facts
+}
+
+/// When, how long, and by which clock.
+fn times(view: &ReportView) -> Vec<(&'static str, Html)> {
+    let at = |record: Option<&Record>| record.map_or(view.plan.at, |record| record.at);
+    let clock = &view.before.clock;
+    let verdict = match clock.judge(view.before.at) {
+        Ok(()) => "plausible: no trace of a later time".to_owned(),
+        Err(why) => why,
+    };
+    let mut times = vec![
+        ("Begun", Html::time(at(view.records.first()))),
+        ("Last entry", Html::time(at(view.records.last()))),
+        ("Took", Html::text(took(view.records))),
+        ("Clock", Html::text(verdict)),
+    ];
+    times.extend(
+        clock
+            .stated
+            .map(|at| ("Time stated by the operator", Html::time(at))),
+    );
+    times
 }
 
 /// How the run ended, and in which tone to say so.

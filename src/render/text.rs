@@ -292,13 +292,15 @@ fn issue(stage: &Stage, now: Utc) -> String {
         &format!("{:26}", ""),
         &end,
     ));
-    for name in &recipe.add {
-        let line = format!("adds {}: {}", name.san, printable(&name.why));
-        text.push_str(&labelled(
-            &format!("{:26}", ""),
-            &format!("{:26}", ""),
-            &line,
-        ));
+    for name in &recipe.names {
+        let verb = if recipe.add.contains(name) {
+            "adds"
+        } else {
+            "keeps"
+        };
+        let line = format!("{verb} {}: {}", name.san, printable(&name.why));
+        let indent = format!("{:28}", "");
+        text.push_str(&labelled(&indent, &indent, &line));
     }
     text
 }

@@ -147,6 +147,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
         advised: Vec::new(),
         kubeconfig: None,
         optional: false,
+        external: false,
     };
     Inventory {
         profile: "kubeadm".to_owned(),
@@ -174,6 +175,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
             key_path: pki("ca.key"),
             chain: Observed::Present(vec![authority.cert.clone()]),
             key: Observed::Present(facts(authority.cert.public_bits(), key)),
+            external: false,
         }],
         credentials: vec![credential],
         key_pairs: Vec::new(),
@@ -215,6 +217,7 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
             issuer: "ca".to_owned(),
             origin: Origin::Old(Box::new(old.clone())),
             add: Vec::new(),
+            names: Vec::new(),
             key: KeyPlan::New {
                 algorithm: KeyAlgorithm::EcdsaP256,
                 form: KeyForm::Sec1,

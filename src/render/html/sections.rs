@@ -1,19 +1,18 @@
-//! The report's sections.
+//! The sections that tell of what was there before, of what is there now, and of what to do.
 
 use std::collections::BTreeMap;
 
+use crate::defect::Status;
 use crate::finding::{Finding, Severity};
 use crate::inventory::Scope;
-use crate::journal::{self, Body, Evidence, Issued, Verdict, Way};
+use crate::journal::{self, Verdict};
 use crate::listing::{self, Row};
-use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
-use crate::plan::step::{Commit, KeyPlan, Origin, Stage};
 use crate::verification::{Check, Outcome};
 
 use super::ReportView;
 use super::chart::{self, Bar, signed};
-use super::markup::{Html, badge, hex, list, paragraph, table};
+use super::markup::{Html, badge, list, paragraph, table};
 
 /// How far ahead the report looks: what ends within it is `expiring`; in seconds.
 const AHEAD: i64 = 30 * Utc::DAY;
@@ -51,25 +50,20 @@ pub(super) fn certificates(view: &ReportView) -> Html {
         .unwrap_or_default();
     let find = |rows: &[Row], id: &str| rows.iter().find(|row| row.id == id).cloned();
     let new = after.iter().filter(|row| find(&before, &row.id).is_none());
-    let ids: Vec<&str> = before
+    let states: Vec<States> = before
         .iter()
         .chain(new)
-        .map(|row| row.id.as_str())
-        .collect();
-    let pairs: Vec<(&str, Option<Row>, Option<Row>)> = ids
-        .into_iter()
-        .map(|id| (id, find(&before, id), find(&after, id)))
-        .collect();
-    // What the profile does not own is named by its path.
-    let own = pairs.iter().filter(|(id, _, _)| !id.starts_with('/'));
-    let days = |row: &Option<Row>| row.as_ref().and_then(residual_days);
-    let bars: Vec<Bar> = own
-        .map(|(id, b, a)| Bar {
-            id: (*id).to_owned(),
-            before: days(b),
-            after: days(a),
+        .map(|row| States {
+            before: find(&before, &row.id),
+            after: find(&after, &row.id),
+            row,
         })
         .collect();
+    // What the profile does not own is named by its path.
+    let own = states
+        .iter()
+        .filter(|states| !states.row.id.starts_with('/'));
+    let bars: Vec<Bar> = own.map(States::bar).collect();
     let heads = [
         "Certificate",
         "Signed by",
@@ -80,26 +74,40 @@ pub(super) fn certificates(view: &ReportView) -> Html {
         "Expires",
         "Days left",
     ];
-    let rows = pairs.iter().map(|(id, before, after)| {
-        let row = before.as_ref().or(after.as_ref());
-        let path = row
-            .map(|row| row.path.as_str())
-            .filter(|path| path != id)
-            .unwrap_or_default();
-        let path = Html::text(path).with("span", &[("class", "path")]);
-        let signer = row
-            .and_then(|row| row.signer.as_deref())
-            .unwrap_or("unknown");
-        let mut cells = vec![Html::spaced([Html::text(id), path]), Html::text(signer)];
-        cells.extend(state(before.as_ref()));
-        cells.extend(state(after.as_ref()));
-        cells
-    });
-    let rows = rows.collect();
+    let rows = states.iter().map(States::cells).collect();
     Html::join([
         chart::chart(&bars),
         table("Every certificate that was found", &heads, rows),
     ])
+}
+
+/// A certificate at both times.
+struct States<'a> {
+    row: &'a Row,
+    before: Option<Row>,
+    after: Option<Row>,
+}
+
+impl States<'_> {
+    fn bar(&self) -> Bar {
+        let days = |row: &Option<Row>| row.as_ref().and_then(residual_days);
+        Bar {
+            id: self.row.id.clone(),
+            before: days(&self.before),
+            after: days(&self.after),
+        }
+    }
+
+    fn cells(&self) -> Vec<Html> {
+        let (id, path) = (&self.row.id, &self.row.path);
+        let path = if path == id { "" } else { path };
+        let path = Html::text(path).with("span", &[("class", "path")]);
+        let signer = self.row.signer.as_deref().unwrap_or("unknown");
+        let mut cells = vec![Html::spaced([Html::text(id), path]), Html::text(signer)];
+        cells.extend(state(self.before.as_ref()));
+        cells.extend(state(self.after.as_ref()));
+        cells
+    }
 }
 
 /// A matrix of checks, then the reasons for what is no pass.
@@ -113,38 +121,10 @@ pub(super) fn verification(view: &ReportView) -> Html {
         Scope::Live => "the running node",
     };
     let text = format!(
-        "Checks that passed: {pass}; failed: {fail}; could not be made: {unchecked}. They cover {reach}. Judged at {}.",
+        "Checks that passed: {pass}; failed: {fail}; could not be made: {unchecked}. \
+         They cover {reach}. Judged at {}.",
         verification.at
     );
-    let mut names: Vec<&str> = Vec::new();
-    let mut subjects: Vec<&str> = Vec::new();
-    let mut cells: BTreeMap<(&str, &str), &Outcome> = BTreeMap::new();
-    for Check {
-        name,
-        subject,
-        outcome,
-    } in &verification.checks
-    {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-        if !subjects.contains(&subject.as_str()) {
-            subjects.push(subject);
-        }
-        cells.insert((subject, name), outcome);
-    }
-    let rows = subjects.iter().map(|subject| {
-        let cell = |name: &&str| {
-            cells
-                .get(&(*subject, *name))
-                .map_or_else(|| badge("mute", "–"), |o| outcome(o))
-        };
-        std::iter::once(Html::text(subject))
-            .chain(names.iter().map(cell))
-            .collect()
-    });
-    let rows = rows.collect();
-    let heads: Vec<&str> = std::iter::once("Of").chain(names.iter().copied()).collect();
     let reasons = verification
         .checks
         .iter()
@@ -157,9 +137,44 @@ pub(super) fn verification(view: &ReportView) -> Html {
         });
     Html::join([
         paragraph(text),
-        table("Checks", &heads, rows),
+        matrix(&verification.checks),
         list(reasons.collect()),
     ])
+}
+
+/// A row for each subject, a column for each name of a check, both in the order of the checks.
+fn matrix(checks: &[Check]) -> Html {
+    let mut names: Vec<&str> = Vec::new();
+    let mut subjects: Vec<&str> = Vec::new();
+    let mut cells: BTreeMap<(&str, &str), &Outcome> = BTreeMap::new();
+    for Check {
+        name,
+        subject,
+        outcome,
+    } in checks
+    {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+        if !subjects.contains(&subject.as_str()) {
+            subjects.push(subject);
+        }
+        cells.insert((subject, name), outcome);
+    }
+    let rows = subjects.iter().map(|subject| {
+        let none = || badge("mute", "–");
+        let cell = |name: &&str| {
+            cells
+                .get(&(*subject, *name))
+                .map_or_else(none, |o| outcome(o))
+        };
+        std::iter::once(Html::text(subject))
+            .chain(names.iter().map(cell))
+            .collect()
+    });
+    let rows = rows.collect();
+    let heads: Vec<&str> = std::iter::once("Of").chain(names.iter().copied()).collect();
+    table("Checks", &heads, rows)
 }
 
 /// What a person has to do, and what is still wrong.
@@ -237,8 +252,8 @@ fn state(row: Option<&Row>) -> [Html; 3] {
         return [badge("mute", "not seen"), Html::text("–"), Html::text("–")];
     };
     let tone = match row.status {
-        crate::defect::Status::Ok => "good",
-        crate::defect::Status::Expiring => "warn",
+        Status::Ok => "good",
+        Status::Expiring => "warn",
         _ => "bad",
     };
     let none = || Html::text("–");

@@ -1,0 +1,80 @@
+//! The journal, a line a row.
+
+use crate::journal::{Body, Evidence, Verdict, Way};
+
+use super::ReportView;
+use super::markup::{Html, paragraph, table};
+
+/// The journal.
+pub(super) fn timeline(view: &ReportView) -> Html {
+    let rows = view.records.iter().map(|record| {
+        let what = Html::text(event(&record.body, view));
+        let milliseconds = Html::text(record.elapsed_ms.to_string());
+        vec![
+            Html::text(record.seq.to_string()),
+            Html::time(record.at),
+            milliseconds,
+            what,
+        ]
+    });
+    let about = "Milliseconds count from the beginning of the process that wrote the line, by a clock that nobody sets.";
+    let rows = rows.collect();
+    let table = table(
+        "The journal",
+        &["Line", "Time", "ms", "What happened"],
+        rows,
+    );
+    Html::join([paragraph(about), table])
+}
+
+/// One line of the journal as a sentence.
+fn event(body: &Body, view: &ReportView) -> String {
+    match body {
+        Body::Begin(begin) => format!("run {} begun by {}", begin.run, begin.operator),
+        Body::Backup { files, .. } => format!("{files} files backed up, read back and compared"),
+        Body::Resume { goal: Way::Forward } => "taken up again, to be finished".to_owned(),
+        Body::Resume { goal: Way::Back } => "taken up again, to be undone".to_owned(),
+        Body::Intent { step, way, .. } => format!("{step}: about to {}", deed(step, *way, view)),
+        Body::Outcome {
+            step,
+            result: Ok(Evidence::Issued(issued)),
+            ..
+        } => format!(
+            "{step}: issued {} with serial number {}, valid until {}",
+            issued.credential, issued.serial, issued.not_after
+        ),
+        Body::Outcome {
+            step,
+            way,
+            result: Ok(Evidence::Placed(_)),
+        } => {
+            format!("{step}: done: {}", deed(step, *way, view))
+        },
+        Body::Outcome {
+            step,
+            way,
+            result: Err(why),
+        } => {
+            format!("{step}: failed to {}: {why}", deed(step, *way, view))
+        },
+        Body::Staged { contents } => {
+            format!(
+                "everything is issued and checked; the content of {} places is ready",
+                contents.len()
+            )
+        },
+        Body::End(Verdict::Done) => "the end: every step is done".to_owned(),
+        Body::End(Verdict::RolledBack) => "the end: every step is undone".to_owned(),
+    }
+}
+
+fn deed(step: &str, way: Way, view: &ReportView) -> String {
+    let commit = view.plan.commit(step).map(|commit| commit.at.to_string());
+    let stage = view.plan.stage(step).map(|stage| stage.credential.as_str());
+    match (commit, stage, way) {
+        (Some(at), _, Way::Forward) => format!("replace {at}"),
+        (Some(at), _, Way::Back) => format!("put {at} back"),
+        (None, Some(id), _) => format!("issue {id}"),
+        (None, None, _) => "do a step that is not in the plan".to_owned(),
+    }
+}
