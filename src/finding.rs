@@ -191,11 +191,16 @@ fn class(code: Code) -> u8 {
 
 /// What the first cause means for the node; a CA without its key breaks nothing by itself.
 fn breaks<'a>(first: &Finding, profile: &'a Profile) -> &'a str {
-    let (authority, credential) =
-        (profile.authority.get(&first.subject), profile.credential.get(&first.subject));
+    let (authority, credential) = (
+        profile.authority.get(&first.subject),
+        profile.credential.get(&first.subject),
+    );
     match first.code {
         Code::CaKeyMissing | Code::CaKeyUnusable => "nothing that it signed can be renewed",
-        _ => authority.map(|a| a.breaks.as_str()).or(credential.map(|c| c.breaks.as_str())).unwrap_or_default(),
+        _ => authority
+            .map(|a| a.breaks.as_str())
+            .or_else(|| credential.map(|c| c.breaks.as_str()))
+            .unwrap_or_default(),
     }
 }
 
@@ -265,7 +270,11 @@ fn authority_findings(
         Defect::KeyMissing => {
             let hint =
                 format!("put the key beside it for the rescue, or leave its leaves out: {narrow}");
-            let text = format!("CA {} has no private key: {} is missing", authority.id, key.display());
+            let text = format!(
+                "CA {} has no private key: {} is missing",
+                authority.id,
+                key.display()
+            );
             finding(Code::CaKeyMissing, blocked, &authority.id, text, hint)
         },
         Defect::KeyMismatch | Defect::KeyUnreadable(_) => {

@@ -1,20 +1,23 @@
 //! Certificates made: from an old one, from nothing, and new authorities.
 //!
-//! An old certificate is repeated byte for byte ([`crate::pki::tbs`]). What starts from nothing has
-//! kubeadm's extensions in kubeadm's order (Go's `crypto/x509`: key usage, extended key usage,
-//! basic constraints, SKI, AKI, alternative names), so that it can be compared with what kubeadm
-//! makes.
+//! An old certificate is repeated byte for byte ([`crate::pki::tbs`]). What starts from nothing is
+//! made by rcgen and has kubeadm's extensions; a leaf has them in kubeadm's order, too (Go's
+//! `crypto/x509`: key usage, extended key usage, basic constraints, SKI, AKI, alternative names).
+
+mod encode;
+
+use rcgen::{BasicConstraints, IsCa, KeyIdMethod, SerialNumber};
 
 use crate::crypto::{self, CryptoError, Signer};
 use crate::pki::cert::{Cert, CertError};
 use crate::pki::csr::{Template, Usage};
-use crate::pki::extension;
-use crate::pki::key::{self, KeyAlgorithm, PrivateKey};
+use crate::pki::key::{self, PrivateKey};
 use crate::pki::name::{Name, NameError};
 use crate::pki::san::San;
 use crate::pki::tbs::{self, Body, Reissue, TbsError};
 use crate::pki::utc::Utc;
 use crate::pki::{oid, tlv};
+use encode::{Nobody, RcgenKey};
 
 /// A certificate authority that can sign.
 pub struct Authority {
@@ -63,12 +66,25 @@ pub enum IssueError {
     /// Keys, signatures, random numbers.
     #[error("a cryptographic operation failed")]
     Crypto(#[from] CryptoError),
+    /// rcgen would not write it.
+    #[error("the certificate cannot be encoded")]
+    Encode(#[source] rcgen::Error),
     /// The new certificate cannot be assembled.
     #[error("the certificate cannot be assembled")]
     Assemble(#[from] TbsError),
     /// What was just made cannot be read: a bug.
     #[error("the new certificate cannot be read again, which is a bug")]
     Reread(#[source] CertError),
+}
+
+impl From<rcgen::Error> for IssueError {
+    fn from(error: rcgen::Error) -> Self {
+        match error {
+            // What rcgen calls a remote key is our signer.
+            rcgen::Error::RemoteKeyError => Self::Crypto(CryptoError::Sign),
+            other => Self::Encode(other),
+        }
+    }
 }
 
 impl Authority {
@@ -154,27 +170,22 @@ pub fn reissue(
 /// Extensions: key usage (critical), extended key usage, basic constraints (critical, `CA:FALSE` as
 /// an empty SEQUENCE), alternative names if there are any (critical if the subject is empty).
 pub fn prototype(subject: &Name, usages: &[Usage], sans: &[San]) -> Result<Cert, IssueError> {
-    let mut extensions: Vec<Vec<u8>> = Vec::new();
-    extensions.extend(extension::key_usage(usages));
-    extensions.extend(extension::extended_key_usage(usages));
-    extensions.push(extension::basic_constraints(false, None));
+    let mut params = encode::parameters(subject, usages);
+    params.serial_number = Some(SerialNumber::from_slice(&[1]));
+    params.not_before = Utc::from_unix(0).calendar();
+    params.not_after = Utc::from_unix(0).calendar();
+    params.custom_extensions.push(encode::not_ca());
     if !sans.is_empty() {
-        extensions.push(extension::alternative_names(sans, subject.is_empty()));
+        let names = encode::alternative_names(sans, subject.is_empty());
+        params.custom_extensions.push(names);
     }
-    let nobody = key::write_spki(&KeyAlgorithm::Ed25519, &[0; 32]).unwrap_or_default();
-    let algorithm = tlv::wrap(tlv::SEQUENCE, &[oid::ED25519]);
-    let body = Body {
-        serial: &[1],
-        signature_algorithm: &algorithm,
-        issuer: subject,
-        not_before: Utc::from_unix(0),
-        not_after: Utc::from_unix(0),
-        subject,
-        spki: &nobody,
-        subject_unique_id: &[],
-        extensions: &extensions,
-    };
-    let der = tbs::certificate(&body.to_der()?, &algorithm, &[]);
+    let made = encode::self_signed(&params, &Nobody)?;
+    if made.subject == *subject {
+        return Ok(made);
+    }
+    let algorithm = made.signature_algorithm();
+    let unsigned = respelled(&made, subject, &made.spki, algorithm)?;
+    let der = tbs::certificate(&unsigned, algorithm, &[]);
     Cert::from_der(&der).map_err(IssueError::Reread)
 }
 
@@ -201,34 +212,41 @@ pub fn new_authority(
     not_after: Utc,
     path_len: Option<u8>,
 ) -> Result<Cert, IssueError> {
+    tbs::window(not_before, not_after)?;
     let signer = Signer::load(key)?;
     let usages = [
         Usage::DigitalSignature,
         Usage::KeyEncipherment,
         Usage::CertSign,
     ];
-    let mut extensions: Vec<Vec<u8>> = Vec::new();
-    extensions.extend(extension::key_usage(&usages));
-    extensions.push(extension::basic_constraints(true, path_len));
+    let mut params = encode::parameters(subject, &usages);
+    params.serial_number = Some(SerialNumber::from_slice(&crypto::serial()?));
+    params.not_before = not_before.calendar();
+    params.not_after = not_after.calendar();
+    let depth = path_len.map_or(
+        BasicConstraints::Unconstrained,
+        BasicConstraints::Constrained,
+    );
+    params.is_ca = IsCa::Ca(depth);
     let id = crypto::key_id(None, signer.public_bits());
-    extensions.push(extension::subject_key_id(&id));
+    params.key_identifier_method = KeyIdMethod::PreSpecified(id);
     let name = subject.common_name().and_then(|name| San::parse(&name));
     if let Some(name @ San::Dns(_)) = name {
-        extensions.push(extension::alternative_names(&[name], false));
+        let names = encode::alternative_names(&[name], false);
+        params.custom_extensions.push(names);
     }
     // No AKI: the SKI would be repeated, and kubeadm leaves it out.
-    let body = Body {
-        serial: &crypto::serial()?,
-        signature_algorithm: signer.signature_algorithm(),
-        issuer: subject,
-        not_before,
-        not_after,
-        subject,
-        spki: signer.spki(),
-        subject_unique_id: &[],
-        extensions: &extensions,
+    let made = match RcgenKey::of(&signer) {
+        Some(key) => encode::self_signed(&params, &key)?,
+        None => encode::self_signed(&params, &Nobody)?,
     };
-    let cert = sign(&body.to_der()?, &signer)?;
+    let cert = if made.subject == *subject && made.spki == signer.spki() {
+        made
+    } else {
+        let algorithm = signer.signature_algorithm();
+        let unsigned = respelled(&made, subject, signer.spki(), algorithm)?;
+        sign(&unsigned, &signer)?
+    };
     crypto::verify(&cert, &cert)?;
     Ok(cert)
 }
@@ -256,13 +274,17 @@ pub fn request(
         add_sans,
         ski: None,
     };
-    let attributes = extension_request(&unsigned.requested()?.concat());
-    let subject = subject.unwrap_or(&template.subject).raw();
+    let extensions = unsigned.requested()?;
+    let subject = subject.unwrap_or(&template.subject);
+    if let Some(der) = encode::request(subject, &extensions, signer)? {
+        return Ok(der);
+    }
+    let attributes = extension_request(&extensions.concat());
     let info = tlv::wrap(
         tlv::SEQUENCE,
         &[
             b"\x02\x01\x00",
-            subject,
+            subject.raw(),
             spki,
             &tlv::wrap(0xa0, &[&attributes]),
         ],
@@ -273,6 +295,30 @@ pub fn request(
         signer.signature_algorithm(),
         &signature,
     ))
+}
+
+/// The body of a self-signed certificate that rcgen made, with a name or key that rcgen cannot
+/// write (see [`encode`]).
+fn respelled(
+    made: &Cert,
+    subject: &Name,
+    spki: &[u8],
+    signature_algorithm: &[u8],
+) -> Result<Vec<u8>, TbsError> {
+    let extensions = tbs::extensions(made)?;
+    let extensions: Vec<Vec<u8>> = extensions.iter().map(|part| part.raw.to_vec()).collect();
+    let body = Body {
+        serial: &made.serial,
+        signature_algorithm,
+        issuer: subject,
+        not_before: made.not_before,
+        not_after: made.not_after,
+        subject,
+        spki,
+        subject_unique_id: &[],
+        extensions: &extensions,
+    };
+    body.to_der()
 }
 
 /// The attribute of a request that asks for extensions; nothing if there are none.

@@ -477,7 +477,10 @@ fn inability(
 
 /// Whether there are leaves of this authority and it signed none of them.
 fn is_foreign(authority: &AuthorityState, inventory: &Inventory) -> bool {
-    let leaves = inventory.credentials.iter().filter(|leaf| leaf.signer == authority.id);
+    let leaves = inventory
+        .credentials
+        .iter()
+        .filter(|leaf| leaf.signer == authority.id);
     let mut signed = leaves.filter_map(|leaf| leaf.signed.present()).peekable();
     signed.peek().is_some() && signed.all(|signed| !signed)
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::pki::key::KeyForm;
+use crate::pki::digest::hex;
+use crate::pki::extension::{self, Extension};
+use crate::pki::key::{KeyAlgorithm, KeyForm};
 use crate::pki::name::Attribute;
 use crate::pki::pem;
 
@@ -111,6 +113,76 @@ fn makes_what_openssl_strictly_accepts_with_every_kind_of_key() {
     }
 }
 
+#[test]
+fn writes_kubeadms_extensions() {
+    let raw = |cert: &Cert| -> Vec<String> {
+        let all = tbs::extensions(cert).unwrap();
+        all.iter().map(|extension| hex(extension.raw)).collect()
+    };
+    let usages = [
+        Usage::DigitalSignature,
+        Usage::KeyEncipherment,
+        Usage::ServerAuth,
+    ];
+    let leaf = prototype(&name("x"), &usages, &[]).unwrap();
+    let wanted = [
+        "300e0603551d0f0101ff0404030205a0",
+        "30130603551d25040c300a06082b06010505070301",
+        "300c0603551d130101ff04023000",
+    ];
+    assert_eq!(raw(&leaf), wanted);
+    // The same from rcgen and where rcgen cannot write the key.
+    for algorithm in ["ecdsa-p256", "ecdsa-p521"] {
+        let ca = authority(algorithm);
+        let id = hex(&crypto::key_id(None, ca.signer.public_bits()));
+        let wanted = [
+            "300e0603551d0f0101ff0404030202a4".to_owned(),
+            format!("301d0603551d0e04160414{id}"),
+            "300f0603551d130101ff040530030101ff".to_owned(),
+            "30150603551d11040e300c820a6b756265726e65746573".to_owned(),
+        ];
+        assert_eq!(raw(&ca.cert), wanted);
+    }
+}
+
+/// A name with two organizations, which rcgen cannot write.
+fn groups() -> Name {
+    let pair = |attribute, text: &str| (attribute, text.to_owned());
+    Name::build(&[
+        pair(Attribute::Organization, "a"),
+        pair(Attribute::Organization, "b"),
+        pair(Attribute::CommonName, "kubernetes"),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn keeps_names_that_rcgen_cannot_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = crypto::generate(&KeyAlgorithm::EcdsaP256, KeyForm::Sec1).unwrap();
+    let ca = new_authority(&groups(), &key, at(FROM), at(UNTIL), Some(1)).unwrap();
+    assert_eq!(
+        (&ca.subject, ca.path_len, ca.serial.len()),
+        (&groups(), Some(1), 16)
+    );
+    judge(dir.path(), &ca, &ca, "");
+    let template = prototype(&groups(), &[Usage::ClientAuth], &[]).unwrap();
+    assert_eq!(template.subject, groups());
+    let signer = Signer::load(&key).unwrap();
+    let raw: Vec<Vec<u8>> = tbs::extensions(&template)
+        .unwrap()
+        .iter()
+        .map(|extension| extension.raw.to_vec())
+        .collect();
+    let made = |name: &Name| encode::request(name, &raw, &signer).unwrap();
+    assert!(made(&name("x")).is_some() && made(&groups()).is_none());
+    let backwards = new_authority(&name("x"), &key, at(UNTIL), at(FROM), None);
+    assert!(matches!(
+        backwards,
+        Err(IssueError::Assemble(TbsError::EmptyWindow { .. }))
+    ));
+}
+
 /// A certificate authority and a leaf with everything that libraries lose: T61, BMP and UTF-8
 /// strings, repeated and multi-valued attributes, unknown critical extensions, policies, odd
 /// alternative names.
@@ -194,7 +266,7 @@ fn repeats_subject_and_extensions_byte_for_byte() {
     assert_eq!(before.len(), 7);
     let place = before
         .iter()
-        .position(|raw| raw.windows(5).any(|id| id == oid::AKI))
+        .position(|raw| Extension::read(raw).unwrap().id() == oid::AKI)
         .unwrap();
     assert_eq!(
         after[place],
@@ -302,23 +374,31 @@ fn refuses_foreign_keys_and_leaves_as_authorities() {
 fn asks_for_what_the_template_has() {
     let dir = tempfile::tempdir().unwrap();
     let usages = [Usage::DigitalSignature, Usage::ServerAuth];
+    let more = [San::parse("10.0.0.1").unwrap()];
     let template = prototype(&name("x"), &usages, &[San::parse("a.b").unwrap()]).unwrap();
-    let key = crypto::generate(&KeyAlgorithm::EcdsaP521, KeyForm::Pkcs8).unwrap();
-    let signer = Signer::load(&key).unwrap();
-    let der = request(&template, &signer, None, &[San::parse("10.0.0.1").unwrap()]).unwrap();
-    fs::write(
-        dir.path().join("csr"),
-        pem::encode("CERTIFICATE REQUEST", &der).as_bytes(),
-    )
-    .unwrap();
-    let text = openssl(dir.path(), "openssl req -verify -noout -text -in csr");
-    for part in [
-        "CN = x",
-        "DNS:a.b, IP Address:10.0.0.1",
-        "TLS Web Server Authentication",
-        "CA:FALSE",
+    for (algorithm, subject, shown) in [
+        ("rsa-2048", None, "CN = x"),
+        ("ecdsa-p256", None, "CN = x"),
+        ("ecdsa-p384", None, "CN = x"),
+        ("ecdsa-p521", None, "CN = x"),
+        ("ed25519", None, "CN = x"),
+        ("ed25519", Some(groups()), "O = a + O = b, CN = kubernetes"),
     ] {
-        assert!(text.contains(part), "{text}");
+        let key = crypto::generate(&algorithm.parse().unwrap(), KeyForm::Pkcs8).unwrap();
+        let signer = Signer::load(&key).unwrap();
+        let der = request(&template, &signer, subject.as_ref(), &more).unwrap();
+        let csr = pem::encode("CERTIFICATE REQUEST", &der);
+        fs::write(dir.path().join("csr"), csr.as_bytes()).unwrap();
+        let text = openssl(dir.path(), "openssl req -verify -noout -text -in csr 2>&1");
+        for part in [
+            shown,
+            "DNS:a.b, IP Address:10.0.0.1",
+            "X509v3 Key Usage: critical",
+            "TLS Web Server Authentication",
+            "CA:FALSE",
+        ] {
+            assert!(text.contains(part), "{algorithm} {text}");
+        }
     }
 }
 

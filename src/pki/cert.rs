@@ -5,9 +5,14 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::{ParsedExtension, X509Extension};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 
 use super::digest::{Digest, hex};
-use super::extension::{self, Extension};
+use super::extension;
 use super::key::{self, KeyAlgorithm};
 use super::name::Name;
 use super::oid;
@@ -90,27 +95,29 @@ pub enum CertError {
 impl Cert {
     /// Reads one certificate; nothing may follow it.
     pub fn from_der(der: &[u8]) -> Result<Self, CertError> {
+        let (_, read) = X509Certificate::from_der(der).map_err(|error| refused(&error.into()))?;
+        // x509-parser passes over what follows the last known field of a SEQUENCE, and does not say
+        // where the signature algorithm lies.
         let outer = tlv::one(der).and_then(|all| all.children(tlv::SEQUENCE));
         let Some([tbs, algorithm, signature]) = outer.as_deref() else {
             return Err(malformed("outermost SEQUENCE"));
         };
+        if read.tbs_certificate.as_ref() != tbs.raw || read.version.0 > 2 {
+            return Err(malformed("body"));
+        }
+        let (issuer, subject) = names(tbs).ok_or_else(|| malformed("body"))?;
         let bits = tlv::bits(signature).ok_or_else(|| malformed("signature"))?;
-        algorithm
-            .expect(tlv::SEQUENCE)
-            .ok_or_else(|| malformed("signature algorithm"))?;
-        let fields = Fields::read(tbs)?;
-        let (key, public) =
-            key::read_spki(fields.spki.raw).ok_or_else(|| malformed("public key"))?;
-        let (not_before, not_after) =
-            validity(&fields.validity).ok_or_else(|| malformed("validity"))?;
-        let cert = Self {
+        let spki = read.subject_pki.raw;
+        let (key, public) = key::read_spki(spki).ok_or_else(|| malformed("public key"))?;
+        let moment = |at: &ASN1Time| Utc::from_unix(at.timestamp());
+        let mut cert = Self {
             der: der.to_vec(),
-            subject: Name::from_der(fields.subject.raw).map_err(|_| malformed("subject"))?,
-            issuer: Name::from_der(fields.issuer.raw).map_err(|_| malformed("issuer"))?,
-            serial: fields.serial.value.to_vec(),
-            not_before,
-            not_after,
-            spki: fields.spki.raw.to_vec(),
+            subject: Name::from_der(subject).map_err(|_| malformed("subject"))?,
+            issuer: Name::from_der(issuer).map_err(|_| malformed("issuer"))?,
+            serial: read.raw_serial().to_vec(),
+            not_before: moment(&read.validity.not_before),
+            not_after: moment(&read.validity.not_after),
+            spki: spki.to_vec(),
             key,
             sans: Vec::new(),
             extended_usages: Vec::new(),
@@ -120,13 +127,16 @@ impl Cert {
             ski: None,
             aki: None,
             unreadable: Vec::new(),
-            version: fields.version,
+            version: read.version.0.to_le_bytes()[0] + 1,
             tbs: within(der, tbs.raw),
             signature_algorithm: within(der, algorithm.raw),
             signature: within(der, bits),
             public_bits: within(der, public),
         };
-        Ok(fields.extensions.iter().fold(cert, Self::understanding))
+        for extension in read.extensions() {
+            cert.understand(extension);
+        }
+        Ok(cert)
     }
 
     /// Reads every `CERTIFICATE` block in order; there is at least one. Other blocks are passed
@@ -205,30 +215,50 @@ impl Cert {
         &self.der[self.signature_algorithm.clone()]
     }
 
-    fn understanding(mut self, extension: &Extension<'_>) -> Self {
-        let value = extension.value;
-        let read = match extension.id {
-            oid::SKI => tlv::one(value)
-                .and_then(|id| id.expect(tlv::OCTET_STRING))
-                .map(|id| self.ski = Some(id.to_vec())),
-            oid::AKI => extension::read_authority_key_id(value)
-                .map(|id| self.aki = Some(id).filter(|id| !id.is_empty())),
-            oid::SAN => San::read_all(value).map(|sans| self.sans = sans),
-            oid::KEY_USAGE => {
-                extension::read_key_usage(value).map(|usages| self.key_usages = usages)
+    fn understand(&mut self, extension: &X509Extension<'_>) {
+        let read = match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => {
+                self.ski = Some(id.0.to_vec());
+                true
             },
-            oid::EXTENDED_KEY_USAGE => extension::read_extended_key_usage(value)
-                .map(|usages| self.extended_usages = usages),
-            oid::BASIC_CONSTRAINTS => extension::read_basic_constraints(value)
-                .map(|(is_ca, path_len)| (self.is_ca, self.path_len) = (is_ca, path_len)),
-            _ => Some(()),
+            ParsedExtension::AuthorityKeyIdentifier(aki) => {
+                let id = aki.key_identifier.as_ref().map(|id| id.0.to_vec());
+                self.aki = id.filter(|id| !id.is_empty());
+                true
+            },
+            ParsedExtension::SubjectAlternativeName(_) => San::read_all(extension.value)
+                .map(|sans| self.sans = sans)
+                .is_some(),
+            ParsedExtension::KeyUsage(usage) => {
+                self.key_usages = extension::key_usage_names(usage.flags);
+                true
+            },
+            ParsedExtension::ExtendedKeyUsage(_) => {
+                extension::extended_key_usage_names(extension.value)
+                    .map(|usages| self.extended_usages = usages)
+                    .is_some()
+            },
+            ParsedExtension::BasicConstraints(limits) => {
+                (self.is_ca, self.path_len) = (limits.ca, limits.path_len_constraint);
+                true
+            },
+            _ => !UNDERSTOOD.contains(&extension.oid.as_bytes()),
         };
-        if read.is_none() {
-            self.unreadable.push(oid::dotted(&extension.id[2..]));
+        if !read {
+            self.unreadable.push(oid::dotted(extension.oid.as_bytes()));
         }
-        self
     }
 }
+
+/// The extensions that [`Cert`] has a field for.
+const UNDERSTOOD: [&[u8]; 6] = [
+    oid::AKI,
+    oid::BASIC_CONSTRAINTS,
+    oid::EXTENDED_KEY_USAGE,
+    oid::KEY_USAGE,
+    oid::SAN,
+    oid::SKI,
+];
 
 impl Serialize for Cert {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -244,79 +274,32 @@ impl<'de> Deserialize<'de> for Cert {
     }
 }
 
-/// The fields of a `TBSCertificate`, raw. The inner signature algorithm is passed over.
-pub(crate) struct Fields<'a> {
-    version: u8,
-    serial: Tlv<'a>,
-    issuer: Tlv<'a>,
-    validity: Tlv<'a>,
-    /// The subject.
-    pub(crate) subject: Tlv<'a>,
-    spki: Tlv<'a>,
-    /// `subjectUniqueID`.
-    pub(crate) subject_unique_id: Option<Tlv<'a>>,
-    /// The extensions in their order.
-    pub(crate) extensions: Vec<Extension<'a>>,
-}
-
-impl<'a> Fields<'a> {
-    /// Takes a `TBSCertificate` apart.
-    pub(crate) fn read(tbs: &Tlv<'a>) -> Result<Self, CertError> {
-        let fields = tbs
-            .children(tlv::SEQUENCE)
-            .ok_or_else(|| malformed("body"))?;
-        let mut fields = fields.into_iter().peekable();
-        let version = fields.next_if(|field| field.tag == 0xa0);
-        let version = version.map_or(Some(1), |field| read_version(&field));
-        let version = version.ok_or_else(|| malformed("version"))?;
-        let mut take = |tag: u8, part: &'static str| {
-            fields
-                .next()
-                .filter(|field| field.tag == tag)
-                .ok_or_else(|| malformed(part))
-        };
-        let serial = take(tlv::INTEGER, "serial")?;
-        take(tlv::SEQUENCE, "inner signature algorithm")?;
-        let issuer = take(tlv::SEQUENCE, "issuer")?;
-        let validity = take(tlv::SEQUENCE, "validity")?;
-        let subject = take(tlv::SEQUENCE, "subject")?;
-        let spki = take(tlv::SEQUENCE, "public key")?;
-        fields.next_if(|field| matches!(field.tag, 0x81 | 0xa1));
-        let subject_unique_id = fields.next_if(|field| matches!(field.tag, 0x82 | 0xa2));
-        let extensions = fields
-            .next()
-            .map_or(Some(Vec::new()), |field| read_extensions(&field));
-        let extensions = extensions.ok_or_else(|| malformed("list of extensions"))?;
-        if fields.next().is_some() {
-            return Err(malformed("end"));
-        }
-        Ok(Self {
-            version,
-            serial,
-            issuer,
-            validity,
-            subject,
-            spki,
-            subject_unique_id,
-            extensions,
-        })
-    }
-}
-
-/// The number that people say: one more than the encoded one.
-fn read_version(field: &Tlv<'_>) -> Option<u8> {
-    match field.value {
-        [tlv::INTEGER, 1, number @ 0..=2] => Some(number + 1),
+/// Issuer and subject, raw. x509-parser's spans end before an RDN that it does not take, such as the
+/// empty ones that old Go wrote, without saying so.
+fn names<'a>(tbs: &Tlv<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let fields = tbs.children(tlv::SEQUENCE)?;
+    match fields.as_slice() {
+        [Tlv { tag: 0xa0, .. }, _, _, issuer, _, subject, ..] | [_, _, issuer, _, subject, ..] => {
+            Some((issuer.raw, subject.raw))
+        },
         _ => None,
     }
 }
 
-fn read_extensions<'a>(field: &Tlv<'a>) -> Option<Vec<Extension<'a>>> {
-    let list = tlv::one(field.expect(0xa3)?)?;
-    list.children(tlv::SEQUENCE)?
-        .iter()
-        .map(Extension::read)
-        .collect()
+/// Which part x509-parser did not take.
+fn refused(error: &X509Error) -> CertError {
+    malformed(match error {
+        X509Error::InvalidVersion => "version",
+        X509Error::InvalidSerial => "serial",
+        X509Error::InvalidAlgorithmIdentifier => "signature algorithm",
+        X509Error::InvalidX509Name => "name",
+        X509Error::InvalidDate => "validity",
+        X509Error::InvalidSPKI => "public key",
+        X509Error::InvalidIssuerUID | X509Error::InvalidSubjectUID => "unique identifier",
+        X509Error::InvalidExtensions => "list of extensions",
+        X509Error::InvalidSignatureValue => "signature",
+        _ => "structure",
+    })
 }
 
 fn malformed(part: &'static str) -> CertError {
@@ -329,58 +312,13 @@ fn within(whole: &[u8], part: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
-fn validity(field: &Tlv<'_>) -> Option<(Utc, Utc)> {
-    match field.children(tlv::SEQUENCE)?.as_slice() {
-        [from, until] => Some((moment(from)?, moment(until)?)),
-        _ => None,
-    }
-}
-
-/// A `UTCTime` (years 1950 to 2049) or `GeneralizedTime`. Seconds may be missing and the zone may
-/// be an offset, as X.690 allows outside of DER and as old certificates have it.
-fn moment(element: &Tlv<'_>) -> Option<Utc> {
-    let text = std::str::from_utf8(element.value)
-        .ok()
-        .filter(|text| text.is_ascii())?;
-    let (year, rest) = match element.tag {
-        0x17 => {
-            let (short, rest) = text.split_at_checked(2)?;
-            let century = if short < "50" { "20" } else { "19" };
-            (format!("{century}{short}"), rest)
-        },
-        0x18 => text
-            .split_at_checked(4)
-            .map(|(year, rest)| (year.to_owned(), rest))?,
-        _ => return None,
-    };
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let (clock, zone) = rest.split_at(digits);
-    let (day, time) = clock.split_at_checked(4)?;
-    let seconds = match time.len() {
-        4 => "00",
-        6 => &time[4..],
-        _ => return None,
-    };
-    let zone = match zone.as_bytes() {
-        b"Z" => "Z".to_owned(),
-        [b'+' | b'-', _, _, _, _] => format!("{}:{}", &zone[..3], &zone[3..]),
-        _ => return None,
-    };
-    let (month, day) = day.split_at(2);
-    Utc::parse(&format!(
-        "{year}-{month}-{day}T{}:{}:{seconds}{zone}",
-        &time[..2],
-        &time[2..4]
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn time(tag: u8, text: &str) -> Option<String> {
-        let der = tlv::wrap(tag, &[text.as_bytes()]);
-        moment(&tlv::one(&der).unwrap()).map(|at| at.to_string())
+        let cert = Cert::from_der(&odd(&[1], &tlv::wrap(tag, &[text.as_bytes()]), &[]));
+        cert.ok().map(|cert| cert.not_before.to_string())
     }
 
     #[test]
@@ -391,8 +329,10 @@ mod tests {
             time(0x18, "99991231235959Z").unwrap(),
             "9999-12-31T23:59:59Z"
         );
+        // Go and openssl read what DER forbids, too.
+        assert_eq!(time(0x17, "2601010000Z").unwrap(), "2026-01-01T00:00:00Z");
         assert_eq!(
-            time(0x17, "2601010000+0100").unwrap(),
+            time(0x17, "260101000000+0100").unwrap(),
             "2025-12-31T23:00:00Z"
         );
         for none in ["", "26", "2601010000", "261301000000Z", "26010100000xZ"] {
@@ -401,11 +341,10 @@ mod tests {
     }
 
     /// A certificate with odd parts: nobody's signature, no known issuer.
-    fn odd(serial: &[u8], extensions: &[u8]) -> Vec<u8> {
+    fn odd(serial: &[u8], time: &[u8], extensions: &[u8]) -> Vec<u8> {
         let algorithm = tlv::wrap(tlv::SEQUENCE, &[oid::ED25519]);
         let spki = key::write_spki(&KeyAlgorithm::Ed25519, &[7; 32]).unwrap();
-        let time = tlv::wrap(0x18, &[b"20260101000000Z"]);
-        let validity = tlv::wrap(tlv::SEQUENCE, &[&time, &time]);
+        let validity = tlv::wrap(tlv::SEQUENCE, &[time, time]);
         let serial = tlv::wrap(tlv::INTEGER, &[serial]);
         let name = tlv::wrap(tlv::SEQUENCE, &[]);
         let list = tlv::wrap(0xa3, &[&tlv::wrap(tlv::SEQUENCE, &[extensions])]);
@@ -426,12 +365,14 @@ mod tests {
         tlv::wrap(tlv::SEQUENCE, &[&tbs, &algorithm, &signature])
     }
 
+    const TIME: &[u8] = b"\x18\x0f20260101000000Z";
+
     #[test]
     fn accepts_odd_serials_and_broken_extensions() {
         let broken = extension::write(oid::SAN, false, b"\x30\x05");
-        let unknown = extension::write(b"\x06\x03\x2a\x03\x04", true, b"anything");
+        let unknown = extension::write(b"\x2a\x03\x04", true, b"anything");
         let long = [&[0xff; 30][..]].concat();
-        let cert = Cert::from_der(&odd(&long, &[broken, unknown].concat())).unwrap();
+        let cert = Cert::from_der(&odd(&long, TIME, &[broken, unknown].concat())).unwrap();
         assert_eq!(cert.unreadable, ["2.5.29.17"]);
         assert_eq!(cert.serial_hex(), "ff".repeat(30));
         assert_eq!((cert.public_bits(), cert.version), (&[7; 32][..], 3));
@@ -441,11 +382,31 @@ mod tests {
     }
 
     #[test]
-    fn never_panics_on_damaged_bytes() {
-        let good = odd(
-            &[1],
-            &extension::alternative_names(&[San::Dns("x".into())], false),
+    fn keeps_names_with_empty_rdns_whole() {
+        let cert = Cert::from_der(&odd(&[1], TIME, &[])).unwrap();
+        let tbs = tlv::one(cert.tbs()).unwrap();
+        let mut fields: Vec<Vec<u8>> = tbs
+            .children(tlv::SEQUENCE)
+            .unwrap()
+            .iter()
+            .map(|f| f.raw.to_vec())
+            .collect();
+        fields[5] = b"\x30\x02\x31\x00".to_vec();
+        let tbs = tlv::wrap(tlv::SEQUENCE, &[&fields.concat()]);
+        let algorithm = cert.signature_algorithm();
+        let signature = tlv::wrap(tlv::BIT_STRING, &[&[0]]);
+        let der = tlv::wrap(tlv::SEQUENCE, &[&tbs, algorithm, &signature]);
+        let subject = Cert::from_der(&der).unwrap().subject;
+        assert_eq!(
+            (subject.raw(), subject.to_string()),
+            (&b"\x30\x02\x31\x00"[..], "#30023100".to_owned())
         );
+    }
+
+    #[test]
+    fn never_panics_on_damaged_bytes() {
+        let names = extension::alternative_names(&[San::Dns("x".into())]);
+        let good = odd(&[1], TIME, &extension::write(oid::SAN, false, &names));
         assert_eq!(Cert::from_der(&good).unwrap().sans, [San::Dns("x".into())]);
         for place in 0..good.len() {
             let _ = Cert::from_der(&good[..place]).unwrap_err();
@@ -459,7 +420,7 @@ mod tests {
 
     #[test]
     fn passes_over_other_blocks_and_refuses_trusted_ones() {
-        let pem = |tag| pem::encode(tag, &odd(&[1], &[])).to_string();
+        let pem = |tag| pem::encode(tag, &odd(&[1], TIME, &[])).to_string();
         let text = [pem("PRIVATE KEY"), pem("CERTIFICATE"), pem("CERTIFICATE")].concat();
         assert_eq!(Cert::all_from_pem(text.as_bytes()).unwrap().len(), 2);
         let said = |text: String| Cert::all_from_pem(text.as_bytes()).unwrap_err().to_string();

@@ -3,10 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
+use x509_parser::asn1_rs::{Any, BmpString, Tag, ToDer as _, UniversalString};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::X509Name;
 
 use super::digest::hex;
 use super::oid;
-use super::tlv::{self, Tlv};
+use super::tlv;
 
 /// A distinguished name: the bytes of its DER, which are also what is compared.
 ///
@@ -128,35 +131,22 @@ impl Name {
 
     /// Every value of `attribute` that is text, in order; unfiltered.
     pub fn values(&self, attribute: Attribute) -> Vec<String> {
-        let rdns = self.rdns().unwrap_or_default();
-        let same = rdns
-            .iter()
-            .flatten()
-            .filter(|(id, _)| *id == attribute.id());
-        same.filter_map(|(_, value)| decode(value)).collect()
+        let Some(name) = self.parsed() else {
+            return Vec::new();
+        };
+        let same = name
+            .iter_attributes()
+            .filter(|pair| pair.attr_type().as_bytes() == attribute.id());
+        same.filter_map(|pair| decode(pair.attr_value())).collect()
     }
 
-    /// RDNs; `None` if the DER is not built like a name.
-    fn rdns(&self) -> Option<Vec<Vec<Pair<'_>>>> {
-        let sets = tlv::one(&self.0)?.children(tlv::SEQUENCE)?;
-        sets.iter()
-            .map(|set| {
-                let pairs = set.children(tlv::SET)?;
-                let parts =
-                    pairs
-                        .iter()
-                        .map(|pair| match pair.children(tlv::SEQUENCE)?.as_slice() {
-                            [id, value] => Some((id.expect(tlv::OID)?, *value)),
-                            _ => None,
-                        });
-                parts.collect()
-            })
-            .collect()
+    /// The name taken apart; `None` if the DER is not built like a name.
+    pub(crate) fn parsed(&self) -> Option<X509Name<'_>> {
+        let (_, name) = X509Name::from_der(&self.0).ok()?;
+        // Where x509-parser does not understand an RDN, it stops without saying so.
+        (name.as_raw() == self.0).then_some(name)
     }
 }
-
-/// An attribute's identifier (content bytes) and its value.
-type Pair<'a> = (&'a [u8], Tlv<'a>);
 
 /// One line in the order of the DER: `O=system:masters, CN=admin`; the values of one RDN are joined
 /// by ` + `.
@@ -165,18 +155,19 @@ type Pair<'a> = (&'a [u8], Tlv<'a>);
 /// [`printable`]; a value that is no text is shown as `#` and its DER in hexadecimal.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(rdns) = self.rdns() else {
+        let Some(name) = self.parsed() else {
             return write!(f, "#{}", hex(&self.0));
         };
-        for (index, rdn) in rdns.iter().enumerate() {
-            for (place, (id, value)) in rdn.iter().enumerate() {
+        for (index, rdn) in name.iter_rdn().enumerate() {
+            for (place, pair) in rdn.iter().enumerate() {
                 let joint = if place > 0 { " + " } else { ", " };
                 f.write_str(if index + place > 0 { joint } else { "" })?;
-                match SHORT.iter().find(|short| short.0 == *id) {
+                let id = pair.attr_type().as_bytes();
+                match SHORT.iter().find(|short| short.0 == id) {
                     Some((_, short)) => f.write_str(short)?,
                     None => f.write_str(&oid::dotted(id))?,
                 }
-                write!(f, "={}", shown(value))?;
+                write!(f, "={}", shown(pair.attr_value()))?;
             }
         }
         Ok(())
@@ -207,9 +198,9 @@ fn steers(c: char) -> bool {
         || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-fn shown(value: &Tlv<'_>) -> String {
+fn shown(value: &Any<'_>) -> String {
     let Some(text) = decode(value) else {
-        return format!("#{}", hex(value.raw));
+        return format!("#{}", hex(&value.to_der_vec().unwrap_or_default()));
     };
     let mut out = String::with_capacity(text.len());
     for c in printable(&text).chars() {
@@ -222,28 +213,19 @@ fn shown(value: &Tlv<'_>) -> String {
 }
 
 /// The text of a string type; `None` for other types and broken encodings.
-fn decode(value: &Tlv<'_>) -> Option<String> {
-    let bytes = value.value;
-    match value.tag {
-        // UTF8String, and those that are ASCII.
-        0x0c | 0x12 | 0x13 | 0x16 | 0x1a => String::from_utf8(bytes.to_vec()).ok(),
-        // TeletexString: whoever writes it means Latin-1.
-        0x14 => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
-        // BMPString.
-        0x1e => {
-            let (pairs, rest) = bytes.as_chunks::<2>();
-            let units = pairs.iter().map(|pair| u16::from_be_bytes(*pair));
-            let text: Option<String> = char::decode_utf16(units).map(Result::ok).collect();
-            text.filter(|_| rest.is_empty())
-        },
-        // UniversalString.
-        0x1c => {
-            let (quads, rest) = bytes.as_chunks::<4>();
-            let text: Option<String> = quads
-                .iter()
-                .map(|quad| char::from_u32(u32::from_be_bytes(*quad)))
-                .collect();
-            text.filter(|_| rest.is_empty())
+fn decode(value: &Any<'_>) -> Option<String> {
+    match value.tag() {
+        Tag::Utf8String
+        | Tag::NumericString
+        | Tag::PrintableString
+        | Tag::Ia5String
+        | Tag::VisibleString => String::from_utf8(value.data.to_vec()).ok(),
+        // Whoever writes it means Latin-1.
+        Tag::TeletexString => Some(value.data.iter().map(|byte| char::from(*byte)).collect()),
+        Tag::BmpString => BmpString::try_from(value).ok().map(|text| text.string()),
+        Tag::UniversalString => {
+            let text = UniversalString::try_from(value).ok();
+            text.map(|text| text.string())
         },
         _ => None,
     }

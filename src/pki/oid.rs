@@ -1,4 +1,5 @@
-//! Object identifiers, as the whole DER element (tag, length, content).
+//! Object identifiers: of algorithms as the whole DER element (tag, length, content), of extensions
+//! as the content alone.
 
 use std::fmt::Write as _;
 
@@ -18,22 +19,22 @@ pub(crate) const P521: &[u8] = b"\x06\x05\x2b\x81\x04\x00\x23";
 pub(crate) const ED25519: &[u8] = b"\x06\x03\x2b\x65\x70";
 
 /// `id-ce-subjectKeyIdentifier` (RFC 5280, section 4.2.1.2).
-pub(crate) const SKI: &[u8] = b"\x06\x03\x55\x1d\x0e";
+pub(crate) const SKI: &[u8] = b"\x55\x1d\x0e";
 /// `id-ce-keyUsage` (section 4.2.1.3).
-pub(crate) const KEY_USAGE: &[u8] = b"\x06\x03\x55\x1d\x0f";
+pub(crate) const KEY_USAGE: &[u8] = b"\x55\x1d\x0f";
 /// `id-ce-subjectAltName` (section 4.2.1.6).
-pub(crate) const SAN: &[u8] = b"\x06\x03\x55\x1d\x11";
+pub(crate) const SAN: &[u8] = b"\x55\x1d\x11";
 /// `id-ce-basicConstraints` (section 4.2.1.9).
-pub(crate) const BASIC_CONSTRAINTS: &[u8] = b"\x06\x03\x55\x1d\x13";
+pub(crate) const BASIC_CONSTRAINTS: &[u8] = b"\x55\x1d\x13";
 /// `id-ce-authorityKeyIdentifier` (section 4.2.1.1).
-pub(crate) const AKI: &[u8] = b"\x06\x03\x55\x1d\x23";
+pub(crate) const AKI: &[u8] = b"\x55\x1d\x23";
 /// `id-ce-extKeyUsage` (section 4.2.1.12).
-pub(crate) const EXTENDED_KEY_USAGE: &[u8] = b"\x06\x03\x55\x1d\x25";
+pub(crate) const EXTENDED_KEY_USAGE: &[u8] = b"\x55\x1d\x25";
 /// `pkcs-9-at-extensionRequest` (RFC 2985, section 5.4.2).
 pub(crate) const EXTENSION_REQUEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
 
 /// The dotted form of an identifier's content bytes; hexadecimal after `#` if an arc exceeds 128
-/// bits.
+/// bits. (x509-parser's `Oid` shows 2.40 and everything above as 3.0.)
 pub(crate) fn dotted(content: &[u8]) -> String {
     arcs(content).unwrap_or_else(|| format!("#{}", super::digest::hex(content)))
 }
@@ -65,7 +66,8 @@ mod tests {
     #[test]
     fn shows_identifiers_with_dots() {
         assert_eq!(dotted(&RSA[2..]), "1.2.840.113549.1.1.1");
-        assert_eq!(dotted(&SAN[2..]), "2.5.29.17");
+        assert_eq!(dotted(SAN), "2.5.29.17");
+        assert_eq!(dotted(&[0x88, 0x37, 0x01]), "2.999.1");
         assert_eq!(dotted(&[0x2a, 0x86]), "#2a86");
     }
 }

@@ -1,12 +1,11 @@
 //! PEM text (RFC 7468), read as tolerantly as the components that share these files do.
 //!
 //! Accepted: LF, CRLF and CR line ends, a UTF-8 byte order mark, indentation, bag attributes and
-//! any other text around the blocks, blank lines between base64 lines, RFC 1421 headers.
+//! any other text around the blocks, blank lines between base64 lines, RFC 1421 headers. The `pem`
+//! crate decodes; here the blocks are found and brought into the form that it takes, and what is
+//! wrong gets a name.
 
-use std::fmt::Write as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use ::pem::{EncodeConfig, LineEnding, Pem};
 use zeroize::Zeroizing;
 
 use super::key::read_spki;
@@ -63,8 +62,9 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
         .split(|byte| matches!(byte, b'\n' | b'\r'))
         .map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
-        if let Some(tag) = label(line, b"-----BEGIN ") {
-            found.push(block(tag, &mut lines)?);
+        if let Some(tag) = label(line) {
+            let plain = plain(&tag, &mut lines)?;
+            found.push(decode(tag, &plain)?);
         }
     }
     if found.is_empty() {
@@ -97,57 +97,79 @@ pub fn public_bits(text: &[u8]) -> Result<Vec<u8>, PemError> {
 
 /// Writes one block: 64 columns, LF, a final newline.
 pub fn encode(tag: &str, der: &[u8]) -> Zeroizing<String> {
-    let body = Zeroizing::new(STANDARD.encode(der));
-    // Wiping needs the string never to move, so it gets its room at once.
-    let mut text = Zeroizing::new(String::with_capacity(
-        body.len() * 66 / 64 + 2 * tag.len() + 64,
-    ));
-    let _ = writeln!(text, "-----BEGIN {tag}-----");
-    for start in (0..body.len()).step_by(64) {
-        text.push_str(&body[start..body.len().min(start + 64)]);
-        text.push('\n');
-    }
-    let _ = writeln!(text, "-----END {tag}-----");
+    let layout = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    let block = Pem::new(tag, der);
+    let text = Zeroizing::new(::pem::encode_config(&block, layout));
+    drop(Zeroizing::new(block.into_contents()));
     text
 }
 
-/// The label of a line that is a boundary and nothing else.
-fn label(line: &[u8], start: &[u8]) -> Option<String> {
-    let tag = line.strip_prefix(start)?.strip_suffix(b"-----")?;
+/// The label of a line that opens a block and does nothing else.
+fn label(line: &[u8]) -> Option<String> {
+    let tag = line.strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----")?;
     let plain = tag.iter().all(|byte| (b' '..=b'~').contains(byte)) && !tag.contains(&b'-');
     plain.then(|| String::from_utf8_lossy(tag).into_owned())
 }
 
-fn block<'a>(tag: String, lines: &mut impl Iterator<Item = &'a [u8]>) -> Result<Block, PemError> {
-    let mut body = Zeroizing::new(Vec::new());
-    let mut encrypted = false;
+/// Takes the lines up to the block's end, and writes the block as the `pem` crate wants it: LF, no
+/// blank line but one after the headers.
+fn plain<'a>(
+    tag: &str,
+    lines: &mut (impl Iterator<Item = &'a [u8]> + Clone),
+) -> Result<Zeroizing<Vec<u8>>, PemError> {
+    let (begin, end) = (
+        format!("-----BEGIN {tag}-----"),
+        format!("-----END {tag}-----"),
+    );
+    let inside = lines.clone().take_while(|line| *line != end.as_bytes());
+    let length: usize = inside.map(|line| line.len() + 2).sum();
+    // The room is taken at once, so that no growing vector leaves copies of a key.
+    let mut out = Zeroizing::new(Vec::with_capacity(length + begin.len() + end.len() + 2));
+    out.extend_from_slice(begin.as_bytes());
     let mut in_headers = true;
-    loop {
-        let Some(line) = lines.next() else {
-            return Err(PemError::Truncated { tag });
-        };
-        if label(line, b"-----END ").as_deref() == Some(&tag) {
+    for line in lines {
+        if line == end.as_bytes() {
+            out.push(b'\n');
+            out.extend_from_slice(line);
+            return Ok(out);
+        }
+        if line.windows(5).any(|dashes| dashes == b"-----") {
             break;
         }
-        if line.starts_with(b"-----") {
-            return Err(PemError::Truncated { tag });
+        if line.is_empty() {
+            continue;
         }
-        in_headers &= line.is_empty() || line.contains(&b':') || line.contains(&b',');
-        if in_headers {
-            encrypted |= line.starts_with(b"DEK-Info:")
-                || (line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"));
-        } else {
-            body.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        if in_headers && !line.contains(&b':') {
+            in_headers = false;
+            if out.len() > begin.len() {
+                out.push(b'\n');
+            }
         }
+        out.push(b'\n');
+        out.extend_from_slice(line);
     }
-    match STANDARD.decode(body.as_slice()) {
-        Ok(der) if !der.is_empty() => Ok(Block {
-            tag,
-            der: Zeroizing::new(der),
-            encrypted,
-        }),
-        _ => Err(PemError::Body { tag }),
+    let tag = tag.to_owned();
+    Err(PemError::Truncated { tag })
+}
+
+fn decode(tag: String, text: &[u8]) -> Result<Block, PemError> {
+    let Ok(read) = ::pem::parse(text) else {
+        return Err(PemError::Body { tag });
+    };
+    let headers = read.headers();
+    let encrypted = headers.get("DEK-Info").is_some()
+        || headers
+            .get("Proc-Type")
+            .is_some_and(|kind| kind.ends_with("ENCRYPTED"));
+    let der = Zeroizing::new(read.into_contents());
+    if der.is_empty() {
+        return Err(PemError::Body { tag });
     }
+    Ok(Block {
+        tag,
+        der,
+        encrypted,
+    })
 }
 
 #[cfg(test)]
@@ -231,7 +253,16 @@ mod tests {
     #[test]
     fn notices_legacy_encryption() {
         let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
-        assert!(only(text.as_bytes()).encrypted);
+        for odd in [
+            text.to_owned(),
+            text.replace('\n', "\r\n"),
+            text.replace('\n', "\r"),
+            text.replace("\n\n", "\n"),
+            text.replace('\n', "\n\n"),
+        ] {
+            let block = only(odd.as_bytes());
+            assert!(block.encrypted && block.der.as_slice() == [0; 3], "{odd:?}");
+        }
         assert!(!only(sample().as_bytes()).encrypted);
     }
 }

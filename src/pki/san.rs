@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
 
 use super::digest::{hex, unhex};
 use super::name::printable;
-use super::tlv::{self, Tlv};
+use super::tlv;
 
 /// One name that a certificate speaks for.
 ///
@@ -85,27 +87,23 @@ impl San {
         }
     }
 
-    /// Reads one `GeneralName`.
-    pub(crate) fn read(element: &Tlv<'_>) -> Self {
-        let text = || {
-            std::str::from_utf8(element.value)
-                .ok()
-                .filter(|text| text.is_ascii())
-        };
-        let known = match element.tag {
-            0x81 => text().map(|text| Self::Email(text.to_owned())),
-            0x82 => text().map(|text| Self::Dns(text.to_owned())),
-            0x86 => text().map(|text| Self::Uri(text.to_owned())),
-            0x87 => address(element.value).map(Self::Ip),
+    /// Reads one `GeneralName` element.
+    pub(crate) fn read(raw: &[u8]) -> Self {
+        let ascii = |text: &str| text.is_ascii().then(|| text.to_owned());
+        let known = match GeneralName::from_der(raw) {
+            Ok((_, GeneralName::RFC822Name(text))) => ascii(text).map(Self::Email),
+            Ok((_, GeneralName::DNSName(text))) => ascii(text).map(Self::Dns),
+            Ok((_, GeneralName::URI(text))) => ascii(text).map(Self::Uri),
+            Ok((_, GeneralName::IPAddress(octets))) => address(octets).map(Self::Ip),
             _ => None,
         };
-        known.unwrap_or_else(|| Self::Other(hex(element.raw)))
+        known.unwrap_or_else(|| Self::Other(hex(raw)))
     }
 
     /// Reads the value of a subject alternative name extension.
     pub(crate) fn read_all(value: &[u8]) -> Option<Vec<Self>> {
         let names = tlv::one(value)?.children(tlv::SEQUENCE)?;
-        Some(names.iter().map(Self::read).collect())
+        Some(names.iter().map(|name| Self::read(name.raw)).collect())
     }
 
     /// The serialised form, which is not checked as what people type is: it may come from a
@@ -265,7 +263,7 @@ mod tests {
             other,
         ] {
             let der = name.to_der();
-            assert_eq!(San::read(&tlv::one(&der).unwrap()), name);
+            assert_eq!(San::read(&der), name);
             let json = serde_json::to_string(&name).unwrap();
             assert_eq!(serde_json::from_str::<San>(&json).unwrap(), name, "{json}");
         }
@@ -279,7 +277,7 @@ mod tests {
     #[test]
     fn keeps_malformed_names_raw() {
         let odd = tlv::wrap(0x87, &[&[10, 0, 0]]);
-        assert_eq!(San::read(&tlv::one(&odd).unwrap()).to_der(), odd);
+        assert_eq!(San::read(&odd).to_der(), odd);
         assert_eq!(San::Dns("a\u{1b}b".into()).to_string(), "a\u{fffd}b");
     }
 }

@@ -4,7 +4,7 @@
 //! says is copied and not understood and written again: libraries that do so lose repeated
 //! attributes, string types, orders.
 
-use super::cert::{Cert, CertError, Fields};
+use super::cert::{Cert, CertError};
 use super::extension::{self, Extension};
 use super::name::Name;
 use super::oid;
@@ -68,12 +68,11 @@ impl Reissue<'_> {
     /// AKI gets one before its alternative names, as Go orders them; the SKI becomes `ski`; names
     /// are appended to the SAN, or a SAN to the extensions. Version 3 if there is any extension.
     pub fn to_der(&self) -> Result<Vec<u8>, TbsError> {
-        let broken = || TbsError::Template(CertError::Malformed { part: "body" });
-        let old = tlv::one(self.template.tbs()).ok_or_else(broken)?;
-        let old = Fields::read(&old).map_err(TbsError::Template)?;
-        let extensions = self.merged(&old.extensions)?;
+        let extensions = self.merged(&extensions(self.template)?)?;
+        let fields = tlv::one(self.template.tbs()).and_then(|tbs| tbs.children(tlv::SEQUENCE));
+        let mut fields = fields.into_iter().flatten();
         // The subject's unique identifier goes with the subject.
-        let unique = old.subject_unique_id.filter(|_| self.subject.is_none());
+        let unique = fields.find(|field| field.tag == 0x82 && self.subject.is_none());
         let body = Body {
             serial: self.serial,
             signature_algorithm: self.signature_algorithm,
@@ -90,10 +89,8 @@ impl Reissue<'_> {
 
     /// The raw extensions that [`Self::to_der`] writes, except the identifiers of keys.
     pub(crate) fn requested(&self) -> Result<Vec<Vec<u8>>, TbsError> {
-        let broken = || TbsError::Template(CertError::Malformed { part: "body" });
-        let old = tlv::one(self.template.tbs()).ok_or_else(broken)?;
-        let mut old = Fields::read(&old).map_err(TbsError::Template)?.extensions;
-        old.retain(|extension| extension.id != oid::SKI && extension.id != oid::AKI);
+        let mut old = extensions(self.template)?;
+        old.retain(|extension| extension.id() != oid::SKI && extension.id() != oid::AKI);
         self.merged(&old)
     }
 
@@ -101,21 +98,19 @@ impl Reissue<'_> {
         let authority = self.issuer.ski.as_deref().map(extension::authority_key_id);
         let mut out: Vec<(&[u8], Vec<u8>)> = Vec::with_capacity(old.len() + 2);
         for extension in old {
-            match extension.id {
+            match extension.id() {
                 oid::AKI => out.extend(authority.clone().map(|aki| (oid::AKI, aki))),
                 oid::SKI => out.push((oid::SKI, self.subject_key_id(extension))),
                 oid::SAN => out.push((oid::SAN, self.alternative_names(extension)?)),
                 id => out.push((id, extension.raw.to_vec())),
             }
         }
-        let has = |id: &[u8]| old.iter().any(|extension| extension.id == id);
+        let has = |id: &[u8]| old.iter().any(|extension| extension.id() == id);
         let added = self.added(&self.template.sans);
         if !has(oid::SAN) && !added.is_empty() {
             let empty_subject = self.subject.unwrap_or(&self.template.subject).is_empty();
-            out.push((
-                oid::SAN,
-                extension::alternative_names(&added, empty_subject),
-            ));
+            let value = extension::alternative_names(&added);
+            out.push((oid::SAN, extension::write(oid::SAN, empty_subject, &value)));
         }
         let missing = !has(oid::AKI) && !out.is_empty() && !self.self_signed();
         if let Some(aki) = authority.filter(|_| missing) {
@@ -145,15 +140,15 @@ impl Reissue<'_> {
         if self.add_sans.is_empty() {
             return Ok(old.raw.to_vec());
         }
-        let have = San::read_all(old.value).ok_or(TbsError::Names)?;
+        let have = San::read_all(old.value()).ok_or(TbsError::Names)?;
         let added = self.added(&have);
         if added.is_empty() {
             return Ok(old.raw.to_vec());
         }
-        let list = tlv::one(old.value).ok_or(TbsError::Names)?;
+        let list = tlv::one(old.value()).ok_or(TbsError::Names)?;
         let new: Vec<u8> = added.iter().flat_map(San::to_der).collect();
         let value = tlv::wrap(tlv::SEQUENCE, &[list.value, &new]);
-        Ok(extension::write(oid::SAN, old.critical, &value))
+        Ok(extension::write(oid::SAN, old.critical(), &value))
     }
 
     /// What of `add_sans` is not in `have`, each name once.
@@ -224,15 +219,25 @@ impl Body<'_> {
         if !positive || self.serial.len() > 20 {
             return Err(TbsError::Serial);
         }
-        let (not_before, not_after) = (self.not_before, self.not_after);
-        if not_after < not_before {
-            return Err(TbsError::EmptyWindow {
-                not_before,
-                not_after,
-            });
-        }
-        Ok(())
+        window(self.not_before, self.not_after)
     }
+}
+
+/// Refuses a validity that ends before it begins.
+pub(crate) fn window(not_before: Utc, not_after: Utc) -> Result<(), TbsError> {
+    if not_after < not_before {
+        return Err(TbsError::EmptyWindow {
+            not_before,
+            not_after,
+        });
+    }
+    Ok(())
+}
+
+/// The extensions of a certificate in their order.
+pub(crate) fn extensions(cert: &Cert) -> Result<Vec<Extension<'_>>, TbsError> {
+    let part = "list of extensions";
+    Extension::all(cert.tbs()).ok_or(TbsError::Template(CertError::Malformed { part }))
 }
 
 /// Puts a `Certificate` together.

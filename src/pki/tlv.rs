@@ -1,9 +1,8 @@
 //! DER (X.690) as a tree of raw elements: what is not understood can still be copied.
 //!
-//! Libraries decode types; this splits bytes. So no string type, tag or number is unknown to it.
+//! x509-parser understands certificates; this only splits bytes where spans are needed that it does
+//! not keep, splits private keys, and writes. So no string type, tag or number is unknown to it.
 
-/// BOOLEAN.
-pub(crate) const BOOLEAN: u8 = 0x01;
 /// INTEGER.
 pub(crate) const INTEGER: u8 = 0x02;
 /// BIT STRING.
