@@ -67,7 +67,19 @@ fn parse(words: &[std::ffi::OsString]) -> Result<Arguments, Failure> {
 }
 
 fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit, Failure> {
-    let context = Context::new(&arguments.global, words);
+    // What leaves a journal behind names the binary in it.
+    let journals = !matches!(
+        arguments.command,
+        Some(
+            Command::Inspect { .. }
+                | Command::Plan { .. }
+                | Command::Verify
+                | Command::Runs(_)
+                | Command::Audit(_)
+                | Command::Profile(_)
+        )
+    );
+    let context = Context::new(&arguments.global, words, journals);
     let Some(command) = &arguments.command else {
         if !can_ask() || arguments.global.no_input {
             return Err(Failure::usage("no command was given", "rescue-kit --help"));

@@ -149,9 +149,8 @@ pub fn seconds(text: &str) -> Result<i64, Failure> {
 
 /// The digest of the running binary.
 pub fn binary() -> Option<Digest> {
-    std::fs::read("/proc/self/exe")
-        .ok()
-        .map(|bytes| Digest::of(&bytes))
+    let mut file = std::fs::File::open("/proc/self/exe").ok()?;
+    Digest::read(&mut file).ok()
 }
 
 /// Reads a file of this host that the operator named, up to `limit` bytes; never waits for a FIFO.

@@ -1,8 +1,10 @@
 //! The circumstances of a command: flags, colours, signals, who is asking.
 
+use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
 use crate::cli::args::{Color, Global, Output, ProgressForm};
 use crate::clock::Stopwatch;
@@ -23,11 +25,20 @@ pub(super) struct Context<'a> {
     pub(super) watch: Stopwatch,
     words: &'a [OsString],
     signal: Arc<AtomicUsize>,
-    binary: OnceLock<Option<Digest>>,
+    binary: Binary,
+}
+
+/// The digest of the running binary: megabytes to read, so it is computed beside everything else.
+struct Binary {
+    thread: RefCell<Option<JoinHandle<Option<Digest>>>>,
+    digest: OnceCell<Option<Digest>>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(global: &'a Global, words: &'a [OsString]) -> Self {
+    /// With `digest`, the binary's digest is being computed from now on.
+    pub(super) fn new(global: &'a Global, words: &'a [OsString], digest: bool) -> Self {
+        let digest = digest || global.output == Output::Json;
+        let thread = RefCell::new(digest.then(|| std::thread::spawn(config::binary)));
         let colour = match global.color {
             Color::Always => Colour::Always,
             Color::Auto => Colour::Auto,
@@ -40,7 +51,10 @@ impl<'a> Context<'a> {
             watch: Stopwatch::start(),
             words,
             signal: Arc::default(),
-            binary: OnceLock::new(),
+            binary: Binary {
+                thread,
+                digest: OnceCell::new(),
+            },
         }
     }
 
@@ -85,9 +99,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The digest of the running binary, computed once.
+    /// The digest of the running binary, if it was asked for and could be read.
     pub(super) fn binary(&self) -> Option<Digest> {
-        *self.binary.get_or_init(config::binary)
+        *self
+            .binary
+            .digest
+            .get_or_init(|| self.binary.thread.take()?.join().ok()?)
     }
 
     pub(super) fn circumstances(&self) -> Circumstances {

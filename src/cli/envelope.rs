@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::pki::digest::Digest;
-use crate::pki::utc::Utc;
+use crate::run::json as to_json;
 
 /// Wraps a payload of the command `name`. The payload is an object; its fields follow those of the envelope.
 pub(super) fn wrap(
@@ -19,28 +19,30 @@ pub(super) fn wrap(
     payload: impl Serialize,
 ) -> String {
     let at = inventory.map_or_else(clock::system_now, |inventory| inventory.at);
-    let mut object = head(name, binary, at);
-    object.insert(
-        "host".to_owned(),
-        json!(
-            inventory
-                .and_then(|i| i.node.name.as_ref())
-                .map(|n| &n.value)
-        ),
-    );
+    let mut object = head(name, binary);
+    let host = inventory
+        .and_then(|i| i.node.name.as_ref())
+        .map(|name| &name.value);
+    object.insert("host".to_owned(), json!(host));
     object.insert("at".to_owned(), json!(at));
     object.insert("clock".to_owned(), inventory.map_or(Value::Null, clock_of));
     object.insert("changed".to_owned(), json!(changed));
-    if let Ok(Value::Object(fields)) = serde_json::to_value(payload) {
-        object.extend(fields);
+    let mut text = Value::Object(object).to_string();
+    // A payload may list ten thousand certificates: its text follows, instead of a tree of values in between.
+    let payload = to_json(&payload);
+    if let Some(fields) = payload.strip_prefix('{').filter(|fields| *fields != "}") {
+        text.pop();
+        text.push(',');
+        text.push_str(fields);
     }
-    line(&Value::Object(object))
+    text.push('\n');
+    text
 }
 
 /// The one object of a failed command.
 pub(super) fn failure(failure: &Failure) -> String {
     let at = clock::system_now();
-    let mut object = head("error", None, at);
+    let mut object = head("error", None);
     object.insert("at".to_owned(), json!(at));
     // What stuck half-way is the one failure after which files differ.
     object.insert(
@@ -57,10 +59,10 @@ pub(super) fn failure(failure: &Failure) -> String {
             "refusals": failure.refusals,
         }),
     );
-    line(&Value::Object(object))
+    format!("{}\n", Value::Object(object))
 }
 
-fn head(name: &str, binary: Option<Digest>, _at: Utc) -> serde_json::Map<String, Value> {
+fn head(name: &str, binary: Option<Digest>) -> serde_json::Map<String, Value> {
     let mut object = serde_json::Map::new();
     object.insert("schema".to_owned(), json!(format!("rescue-kit/{name}/v1")));
     let tool = json!({ "version": env!("CARGO_PKG_VERSION"), "sha256": binary });
@@ -79,8 +81,4 @@ fn clock_of(inventory: &Inventory) -> Value {
         "witnesses": inventory.clock.witnesses,
         "verdict": verdict,
     })
-}
-
-fn line(value: &Value) -> String {
-    format!("{value}\n")
 }

@@ -1,6 +1,6 @@
 //! `inspect`: what is broken, first cause first.
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::cli::args::Output;
 use crate::cli::context::Context;
@@ -8,8 +8,9 @@ use crate::cli::envelope;
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::finding::Severity;
-use crate::listing;
+use crate::finding::{Finding, Severity};
+use crate::inventory::{KeyPairState, Scope};
+use crate::listing::{self, Row};
 use crate::render::{prometheus, text};
 use crate::terminal::say;
 
@@ -32,14 +33,14 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
             context.binary(),
             Some(&seen.inventory),
             false,
-            json!({
-                "profile": seen.inventory.profile,
-                "scope": seen.inventory.scope,
-                "cause": seen.cause,
-                "certificates": rows(),
-                "key_pairs": seen.inventory.key_pairs,
-                "findings": seen.findings,
-            }),
+            Payload {
+                profile: &seen.inventory.profile,
+                scope: seen.inventory.scope,
+                cause,
+                certificates: rows(),
+                key_pairs: &seen.inventory.key_pairs,
+                findings: &seen.findings,
+            },
         ),
         Output::Prometheus => prometheus::metrics(&seen.inventory, &seen.findings, renew_before),
     });
@@ -53,4 +54,15 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
     } else {
         Exit::Done
     })
+}
+
+/// What the JSON says beside its envelope.
+#[derive(Serialize)]
+struct Payload<'a> {
+    profile: &'a str,
+    scope: Scope,
+    cause: Option<&'a str>,
+    certificates: Vec<Row>,
+    key_pairs: &'a [KeyPairState],
+    findings: &'a [Finding],
 }

@@ -1,6 +1,7 @@
 //! SHA-256 digests as lower-case hexadecimal.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +14,22 @@ impl Digest {
     /// Digests `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// Digests everything that `reader` gives, in pieces.
+    ///
+    /// # Errors
+    ///
+    /// What the reader answers.
+    pub fn read(reader: &mut dyn Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                length => hasher.update(&piece[..length]),
+            }
+        }
     }
 
     /// Reads 64 hexadecimal digits.
