@@ -186,6 +186,7 @@ fn forward(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
     if Content::of(&before) != Content::of(&commit.expect) && !was_undone(run, id, &before) {
         return Err(ApplyError::Blocked(commit.at));
     }
+    make_parents(run, hands, &commit)?;
     let new = new_content(run, &commit)?;
     let (meta, times) = meta(&commit, &before);
     replace(
@@ -198,6 +199,20 @@ fn forward(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
         &meta,
         times,
     )
+}
+
+/// Makes the directories that the run's beginning says are missing above this place.
+fn make_parents(run: &Run, hands: &Hands, commit: &Commit) -> Result<(), ApplyError> {
+    let parent = commit
+        .at
+        .path()
+        .parent()
+        .map(|parent| parent.display().to_string());
+    let made = journal::begin(run.records()).map_or(&[][..], |begin| &begin.made);
+    if let Some(parent) = parent.filter(|parent| made.contains(parent)) {
+        hands.disk.make_directory(parent.as_ref(), 0o755)?;
+    }
+    Ok(())
 }
 
 /// After a rollback the place holds what it held before, which a later run may plan from again.

@@ -65,10 +65,13 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
         else {
             continue;
         };
+        // A run that was interrupted while it issued, issued again.
         let Some(credential) = last_of_credential(plan, step, *way) else {
             continue;
         };
-        let Some(issued) = journal::issued(log).find(|issued| issued.credential == credential)
+        let Some(issued) = journal::issued(log)
+            .filter(|i| i.credential == credential)
+            .last()
         else {
             continue;
         };

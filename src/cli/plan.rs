@@ -36,24 +36,22 @@ pub(super) fn plan(
     })
 }
 
-/// Shows a plan that is not applied; `changed` in the JSON says whether applying it would change something.
+/// Shows a plan that is not applied; `changed` in the JSON is what it will be when it is applied.
 pub(super) fn show(context: &Context, inventory: &Inventory, plan: &Plan) {
     let differs = diff::planned(inventory, plan);
     if context.json() {
         let payload = json!({
-            "would_change": !plan.is_empty(),
             "plan": plan,
             "plan_sha256": crate::pki::digest::Digest::of(&plan.to_json()),
             "downtime_seconds": 0,
             "diff": differs,
             "next": plan.remaining,
         });
-        let changed = context.global.check && !plan.is_empty();
         say(&envelope::wrap(
             "plan",
             context.binary(),
             Some(inventory),
-            changed,
+            !plan.is_empty(),
             payload,
         ));
         return;

@@ -237,7 +237,6 @@ impl Site {
         run.dir
             .write(run::BEFORE, run::json(inventory).as_bytes())?;
         self.keep(&mut run, &backup, &packed, means)?;
-        self.make_directories(&run)?;
         let hands = self.hands(inventory, means, archive);
         let driven = apply::drive(&mut run, &hands, Way::Forward);
         self.conclude(run, &name, driven, means, &hands)
@@ -248,7 +247,6 @@ impl Site {
         let mut run = self.open_run(name)?;
         let inventory = self.observe(false)?;
         run.append(Body::Resume { goal: Way::Forward })?;
-        self.make_directories(&run)?;
         let backup = self.backup_of(&run)?;
         let archive = |entry: &str| backup.as_ref().and_then(|backup| backup.entry(entry));
         let hands = self.hands(&inventory, means, &archive);
@@ -586,14 +584,6 @@ impl Site {
             directories,
             made,
         })
-    }
-
-    fn make_directories(&self, run: &Run) -> Result<(), RescueError> {
-        let made = crate::journal::begin(run.records()).map(|begin| begin.made.clone());
-        for directory in made.unwrap_or_default() {
-            self.disk.make_directory(Path::new(&directory), 0o755)?;
-        }
-        Ok(())
     }
 }
 

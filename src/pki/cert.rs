@@ -76,13 +76,13 @@ pub enum CertError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// There are PEM blocks, but no certificate among them.
-    #[error("has no certificate, only {found}")]
+    #[error("has no certificate, only {}", .found.to_lowercase())]
     NoCertificate {
         /// The tag of the first block.
         found: String,
     },
     /// OpenSSL's trusted form, which no component of a cluster reads.
-    #[error("holds a TRUSTED CERTIFICATE, which only openssl reads")]
+    #[error("holds a trusted certificate, which only openssl reads")]
     Trusted,
     /// A part of the certificate is not what RFC 5280 says.
     #[error("holds a certificate whose {part} is malformed")]
@@ -426,7 +426,7 @@ mod tests {
         let said = |text: String| Cert::all_from_pem(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(
             said(pem("PUBLIC KEY")),
-            "has no certificate, only PUBLIC KEY"
+            "has no certificate, only public key"
         );
         assert!(said(pem("TRUSTED CERTIFICATE")).contains("TRUSTED"));
     }

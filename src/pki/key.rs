@@ -49,7 +49,7 @@ pub enum KeyError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// There are PEM blocks, but no private key among them.
-    #[error("has no private key, only {found}")]
+    #[error("has no private key, only {}", .found.to_lowercase())]
     NoKey {
         /// The tag of the first block.
         found: String,
@@ -58,13 +58,13 @@ pub enum KeyError {
     #[error("holds an encrypted private key")]
     Encrypted,
     /// The block is no private key.
-    #[error("holds a {tag} that is malformed")]
+    #[error("holds a {} that is malformed", .tag.to_lowercase())]
     Malformed {
         /// The block's tag.
         tag: String,
     },
     /// The key cannot take that form.
-    #[error("holds a {tag}, which cannot be written as {form:?}")]
+    #[error("holds a {}, which cannot be written as {form:?}", .tag.to_lowercase())]
     Form {
         /// The block's tag.
         tag: String,
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(key.to_pem().as_str(), RFC_8410);
         assert_eq!(
             key.in_form(KeyForm::Sec1).err().unwrap().to_string(),
-            "holds a PRIVATE KEY, which cannot be written as Sec1"
+            "holds a private key, which cannot be written as Sec1"
         );
     }
 
@@ -374,7 +374,7 @@ mod tests {
         };
         assert_eq!(
             said("CERTIFICATE", b"\x30\x00").to_string(),
-            "has no private key, only CERTIFICATE"
+            "has no private key, only certificate"
         );
         assert_eq!(
             said("ENCRYPTED PRIVATE KEY", b"\x30\x00"),
@@ -382,7 +382,7 @@ mod tests {
         );
         assert_eq!(
             said("PRIVATE KEY", b"\x30\x00").to_string(),
-            "holds a PRIVATE KEY that is malformed"
+            "holds a private key that is malformed"
         );
         assert_eq!(
             PrivateKey::from_pem(b"").err().unwrap().to_string(),

@@ -32,19 +32,19 @@ pub enum PemError {
     #[error("is not PEM text")]
     Binary,
     /// The text has no block.
-    #[error("has no PEM block")]
+    #[error("has no pem block")]
     NoBlock,
     /// There are blocks, but no public key among them.
-    #[error("has no PUBLIC KEY block")]
+    #[error("has no public key block")]
     NoPublicKey,
     /// A block begins and does not end, or another one begins inside it.
-    #[error("ends inside its {tag} block")]
+    #[error("ends inside its {} block", .tag.to_lowercase())]
     Truncated {
         /// The block's label, filtered.
         tag: String,
     },
     /// A block's base64 does not decode, or what it holds is not what its label says.
-    #[error("has a damaged {tag} block")]
+    #[error("has a damaged {} block", .tag.to_lowercase())]
     Body {
         /// The block's label, filtered.
         tag: String,
@@ -219,16 +219,16 @@ mod tests {
         assert_eq!(said(b"\xef\xbb\xbf\n"), "is empty");
         assert_eq!(said(&[0; 4096]), "is not PEM text");
         assert_eq!(said(&[0x30, 0x82, 1, 2]), "is not PEM text");
-        assert_eq!(said(b"hello"), "has no PEM block");
+        assert_eq!(said(b"hello"), "has no pem block");
         assert_eq!(
             said(&text.as_bytes()[..90]),
-            "ends inside its CERTIFICATE block"
+            "ends inside its certificate block"
         );
         let joined = format!("{}{text}", text.trim_end());
-        assert_eq!(said(joined.as_bytes()), "ends inside its CERTIFICATE block");
+        assert_eq!(said(joined.as_bytes()), "ends inside its certificate block");
         assert_eq!(
             said(text.replace("+/v7+", "+!v7+").as_bytes()),
-            "has a damaged CERTIFICATE block"
+            "has a damaged certificate block"
         );
     }
 
