@@ -397,7 +397,7 @@ fn leaves_are_missing_cut_empty_or_another_keys() {
     let said = |name| Cert::all_from_pem(&cut.read(name)).unwrap_err().to_string();
     assert_eq!(
         said("pki/apiserver.crt"),
-        "ends inside its CERTIFICATE block"
+        "ends inside its certificate block"
     );
     assert_eq!(said("pki/front-proxy-client.crt"), "is empty");
     let torn = Tree::of(Scenario::MismatchedPair, "ecdsa-p256");
