@@ -37,6 +37,9 @@ use crate::verification::Verification;
 /// The statement's predicate type, in the manner of in-toto.
 const PREDICATE: &str = "rescue-kit/rescue-report/v1";
 
+/// The name of the signer in `allowed_signers`, which VERIFY.txt gives to `ssh-keygen -I`.
+const PRINCIPAL: &str = "rescue-kit";
+
 /// How far ahead the report's findings look, in seconds.
 const AHEAD: i64 = 30 * Utc::DAY;
 
@@ -193,6 +196,11 @@ pub struct Verified {
 pub fn verify(bytes: &[u8], signer: Option<&[u8]>) -> Result<Verified, AuditError> {
     let invalid = |why: &str| AuditError::Invalid(why.to_owned());
     let entries = archive::unpack(bytes)?;
+    let top = |entry: &Entry| entry.name.split_once('/').map(|(top, _)| top.to_owned());
+    let directory = entries.first().and_then(top);
+    if directory.is_none() || entries.iter().any(|entry| top(entry) != directory) {
+        return Err(invalid("its files are not all in one directory"));
+    }
     let name = |entry: &Entry| entry.name.split_once('/').map(|(_, rest)| rest.to_owned());
     let find = |wanted: &str| {
         let found = entries
@@ -206,6 +214,13 @@ pub fn verify(bytes: &[u8], signer: Option<&[u8]>) -> Result<Verified, AuditErro
     let public = find("signer.pub")?;
     if !sign::verify_raw(public, sums, find("SHA256SUMS.sig")?)? {
         return Err(invalid("the signature does not fit SHA256SUMS"));
+    }
+    // What VERIFY.txt has ssh-keygen check must name the same key.
+    if sign::allowed_signers(public, PRINCIPAL)?.as_bytes() != find("allowed_signers")? {
+        return Err(invalid("allowed_signers names another key than signer.pub"));
+    }
+    if !sign::verify_sshsig(public, sums, find("SHA256SUMS.sshsig")?)? {
+        return Err(invalid("the OpenSSH signature does not fit SHA256SUMS"));
     }
     let outside = [
         "SHA256SUMS",
@@ -425,7 +440,7 @@ fn signatures(run: &Run, sums: &str, key: Option<&AuditKey>) -> Result<Signature
     let signatures = Signatures {
         sums: digest,
         public: key.public_pem(),
-        allowed_signers: key.allowed_signers("rescue-kit"),
+        allowed_signers: key.allowed_signers(PRINCIPAL),
         fingerprint: key.fingerprint(),
         raw: key.raw(sums.as_bytes()).to_vec(),
         sshsig: key.sshsig(sums.as_bytes()),

@@ -11,7 +11,7 @@ use crate::pki::digest::Digest;
 use crate::pki::key::{KeyAlgorithm, KeyForm};
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
-use crate::place::{Observed, Place, Version};
+use crate::place::{Meta, Observed, Place, Version};
 
 /// What was seen of a node's PKI. Holds no secret: of a private key only its public half's digest.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -231,6 +231,9 @@ pub struct Found {
     pub kind: FoundKind,
     /// Its certificates, or why they could not be read.
     pub chain: Observed<Vec<Cert>>,
+    /// Mode and owner of the file; not known if it cannot be read.
+    #[serde(default)]
+    pub meta: Option<Meta>,
 }
 
 /// What a file that the profile does not own holds.

@@ -53,6 +53,9 @@ pub enum Body {
     Resume {
         /// Where it goes.
         goal: Way,
+        /// Who took it up, if a person did; otherwise it is the run's own doing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator: Option<String>,
     },
     /// A step is about to be done or undone.
     Intent {

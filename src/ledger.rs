@@ -55,8 +55,16 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
     let Some(begin) = journal::begin(log) else {
         return Vec::new();
     };
+    let mut operator = &begin.operator;
     let mut entries = Vec::new();
     for record in log {
+        if let Body::Resume {
+            operator: Some(other),
+            ..
+        } = &record.body
+        {
+            operator = other;
+        }
         let Body::Outcome {
             step,
             way,
@@ -84,7 +92,7 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
             cert_name: credential.to_owned(),
             action,
             expire_date: issued.not_after,
-            operator: begin.operator.clone(),
+            operator: operator.clone(),
             created_at: record.at,
             serial: issued.serial.clone(),
             run: begin.run.clone(),

@@ -9,7 +9,7 @@ use crate::inventory::{AuthorityState, CredentialState, Found, FoundKind, Invent
 use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
-use crate::place::Observed;
+use crate::place::{Meta, Observed};
 
 /// One certificate.
 #[derive(Clone, Debug, Serialize)]
@@ -173,7 +173,7 @@ fn of_found(found: &Found, now: Utc, renew_before: i64) -> Vec<Row> {
         row.status = defect.as_ref().map_or(Status::Ok, defect::Defect::status);
         row.defects = defect.iter().map(|d| d.text(now)).collect();
         row.signer = cert.self_issued().then(|| "self".to_owned());
-        row
+        with_meta(row, found.meta.as_ref())
     };
     chain.iter().enumerate().map(row).collect()
 }
@@ -203,10 +203,12 @@ fn blank(id: &str, path: &Path, kind: RowKind, cert: Option<&Cert>, now: Utc) ->
     }
 }
 
-fn with_file(mut row: Row, path: &Path, inventory: &Inventory) -> Row {
-    if let Some(version) = inventory.version(path) {
-        row.mode = Some(format!("{:04o}", version.meta.mode));
-        row.owner = Some(format!("{}:{}", version.meta.uid, version.meta.gid));
-    }
+fn with_file(row: Row, path: &Path, inventory: &Inventory) -> Row {
+    with_meta(row, inventory.version(path).map(|version| &version.meta))
+}
+
+fn with_meta(mut row: Row, meta: Option<&Meta>) -> Row {
+    row.mode = meta.map(|meta| format!("{:04o}", meta.mode));
+    row.owner = meta.map(|meta| format!("{}:{}", meta.uid, meta.gid));
     row
 }

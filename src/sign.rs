@@ -105,13 +105,7 @@ impl AuditKey {
     ///
     /// Characters of `principal` other than letters, digits and `@._+-` become `_`: others have a meaning in that file.
     pub fn allowed_signers(&self, principal: &str) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "@._+-".contains(c);
-        let principal: String = principal
-            .chars()
-            .map(|c| if plain(c) { c } else { '_' })
-            .collect();
-        let key = STANDARD.encode(ssh_public(&self.0.public()));
-        format!("{principal} namespaces=\"{NAMESPACE}\" ssh-ed25519 {key}\n")
+        allowed_signers_of(&self.0.public(), principal)
     }
 
     /// Signs the message itself; 64 bytes, for `openssl pkeyutl -verify -rawin`.
@@ -121,22 +115,8 @@ impl AuditKey {
 
     /// Signs as `ssh-keygen -Y sign` does; armored text with its final newline.
     pub fn sshsig(&self, message: &[u8]) -> String {
-        let digest = Sha512::digest(message);
-        let parts: [&[u8]; 4] = [NAMESPACE.as_bytes(), b"", b"sha512", &digest];
-        let mut signed = b"SSHSIG".to_vec();
-        for part in parts {
-            put(&mut signed, part);
-        }
-        let mut signature = Vec::new();
-        put(&mut signature, SSH_TYPE);
-        put(&mut signature, &self.0.sign(&signed));
-        let mut blob = b"SSHSIG\0\0\0\x01".to_vec();
-        put(&mut blob, &ssh_public(&self.0.public()));
-        for part in &parts[..3] {
-            put(&mut blob, part);
-        }
-        put(&mut blob, &signature);
-        armor(&blob)
+        let signature = self.0.sign(&sshsig_signed(message));
+        sshsig_of(&self.0.public(), &signature)
     }
 }
 
@@ -149,6 +129,38 @@ impl AuditKey {
 pub fn verify_raw(public_pem: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, SignError> {
     let public = read_public(public_pem)?;
     Ok(crypto::verify_ed25519(&public, message, signature))
+}
+
+/// Whether the Ed25519 key in `public_pem` made this OpenSSH signature, in exactly the form of [`AuditKey::sshsig`].
+///
+/// # Errors
+///
+/// As [`verify_raw`].
+pub fn verify_sshsig(public_pem: &[u8], message: &[u8], armored: &[u8]) -> Result<bool, SignError> {
+    let public = read_public(public_pem)?;
+    let text = String::from_utf8_lossy(armored);
+    let body: String = text
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
+    let Some(signature) = STANDARD
+        .decode(body)
+        .ok()
+        .and_then(|b| b.last_chunk::<64>().copied())
+    else {
+        return Ok(false);
+    };
+    let whole = sshsig_of(&public, &signature).as_bytes() == armored;
+    Ok(whole && crypto::verify_ed25519(&public, &sshsig_signed(message), &signature))
+}
+
+/// The line of [`AuditKey::allowed_signers`] for the Ed25519 key in `public_pem`.
+///
+/// # Errors
+///
+/// As [`fingerprint`].
+pub fn allowed_signers(public_pem: &[u8], principal: &str) -> Result<String, SignError> {
+    read_public(public_pem).map(|public| allowed_signers_of(&public, principal))
 }
 
 /// The fingerprint of the Ed25519 key in `public_pem`, as [`AuditKey::fingerprint`].
@@ -170,6 +182,44 @@ fn read_public(public_pem: &[u8]) -> Result<[u8; 32], SignError> {
         Some((KeyAlgorithm::Ed25519, bits)) => bits.try_into().map_err(|_| SignError::NotEd25519),
         _ => Err(SignError::NotEd25519),
     }
+}
+
+fn allowed_signers_of(public: &[u8; 32], principal: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@._+-".contains(c);
+    let principal: String = principal
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    let key = STANDARD.encode(ssh_public(public));
+    format!("{principal} namespaces=\"{NAMESPACE}\" ssh-ed25519 {key}\n")
+}
+
+/// What an OpenSSH signature signs (`PROTOCOL.sshsig`).
+fn sshsig_signed(message: &[u8]) -> Vec<u8> {
+    let digest = Sha512::digest(message);
+    let mut signed = b"SSHSIG".to_vec();
+    for part in [NAMESPACE.as_bytes(), b"", b"sha512", &digest] {
+        put(&mut signed, part);
+    }
+    signed
+}
+
+/// The armored file around a signature (`PROTOCOL.sshsig`).
+fn sshsig_of(public: &[u8; 32], raw: &[u8; 64]) -> String {
+    let mut signature = Vec::new();
+    put(&mut signature, SSH_TYPE);
+    put(&mut signature, raw);
+    let mut blob = b"SSHSIG\0\0\0\x01".to_vec();
+    for part in [
+        &ssh_public(public),
+        NAMESPACE.as_bytes(),
+        b"",
+        b"sha512",
+        &signature,
+    ] {
+        put(&mut blob, part);
+    }
+    armor(&blob)
 }
 
 fn fingerprint_of(public: &[u8; 32]) -> String {

@@ -72,8 +72,12 @@ fn told(run: &Run, body: &Body) -> String {
     match body {
         Body::Begin(begin) => format!("begun by {}", printable(&begin.operator)),
         Body::Backup { path, files, .. } => format!("backup of {files} files: {}", printable(path)),
-        Body::Resume { goal: Way::Forward } => "taken up again".to_owned(),
-        Body::Resume { goal: Way::Back } => "going back".to_owned(),
+        Body::Resume {
+            goal: Way::Forward, ..
+        } => "taken up again".to_owned(),
+        Body::Resume {
+            goal: Way::Back, ..
+        } => "going back".to_owned(),
         Body::Intent { step, way, .. } => {
             format!("{step} {}intended: {}", direction(way), place(step))
         },

@@ -162,6 +162,14 @@ impl From<Refusals> for RescueError {
     }
 }
 
+/// The record of a person who takes up a run again.
+fn taken_up(goal: Way, means: &Means) -> Body {
+    Body::Resume {
+        goal,
+        operator: Some(means.circumstances.operator.clone()),
+    }
+}
+
 fn list(places: &[Place]) -> String {
     places
         .iter()
@@ -246,7 +254,7 @@ impl Site {
     pub fn resume(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
         let inventory = self.observe(false)?;
-        run.append(Body::Resume { goal: Way::Forward })?;
+        run.append(taken_up(Way::Forward, means))?;
         let backup = self.backup_of(&run)?;
         let archive = |entry: &str| backup.as_ref().and_then(|backup| backup.entry(entry));
         let hands = self.hands(&inventory, means, &archive);
@@ -264,7 +272,7 @@ impl Site {
                 places,
             });
         }
-        run.append(Body::Resume { goal: Way::Back })?;
+        run.append(taken_up(Way::Back, means))?;
         let hands = Hands {
             disk: &self.disk,
             authorities: &[],
@@ -314,7 +322,10 @@ impl Site {
         if verdict == Verdict::Done
             && let Some(why) = Self::regression(&run, &verification)
         {
-            run.append(Body::Resume { goal: Way::Back })?;
+            run.append(Body::Resume {
+                goal: Way::Back,
+                operator: None,
+            })?;
             return Err(
                 match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
                     Ok(_) => {

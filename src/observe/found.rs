@@ -80,10 +80,17 @@ fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
         path.extension().and_then(|e| e.to_str()),
         Some("crt" | "pem" | "cer")
     );
-    let chain = match reader.glance(&path)? {
+    let seen = reader.glance(&path)?;
+    let meta = seen.present().map(|(meta, _)| meta.clone());
+    let chain = match seen.map(|(_, bytes)| bytes) {
         Observed::Present(bytes) if is_kubeconfig(&bytes) => {
             let kind = FoundKind::Kubeconfig;
-            return Ok(client_certs(&bytes).map(|chain| Found { path, kind, chain }));
+            return Ok(client_certs(&bytes).map(|chain| Found {
+                path,
+                kind,
+                chain,
+                meta,
+            }));
         },
         Observed::Present(bytes) if named || mentions_certificate(&bytes) => parsed_certs(&bytes),
         Observed::Unknown(why) if named => Observed::Unknown(why),
@@ -95,7 +102,12 @@ fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
         Some(chain) if chain.len() > 1 && chain.iter().all(|cert| cert.is_ca) => FoundKind::Bundle,
         _ => FoundKind::Certificate,
     };
-    Ok(Some(Found { path, kind, chain }))
+    Ok(Some(Found {
+        path,
+        kind,
+        chain,
+        meta,
+    }))
 }
 
 /// `kubelet-client-2026-11-22-08-15-43.pem` and its like, which no link names any more (client-go

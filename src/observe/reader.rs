@@ -13,7 +13,7 @@ use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
 use crate::pki::key::{self, PrivateKey};
 use crate::pki::pem;
-use crate::place::{Blob, Kind, Observed, Place, Version};
+use crate::place::{Blob, Kind, Meta, Observed, Place, Version};
 use crate::store::StoreError;
 use crate::store::disk::Disk;
 
@@ -57,9 +57,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of a file that no plan depends on.
-    pub(super) fn glance(&self, path: &Path) -> Result<Observed<Bytes>, StoreError> {
+    pub(super) fn glance(&self, path: &Path) -> Result<Observed<(Meta, Bytes)>, StoreError> {
         Ok(match self.disk.read(&place(path))? {
-            Observed::Present((_, Blob::File(bytes))) => Observed::Present(bytes),
+            Observed::Present((version, Blob::File(bytes))) => {
+                Observed::Present((version.meta, bytes))
+            },
             Observed::Unknown(why) => Observed::Unknown(why),
             Observed::Absent | Observed::Present(_) => Observed::Absent,
         })
@@ -118,7 +120,7 @@ impl<'a> Reader<'a> {
 
     /// The text of a file that the kernel makes up; empty if it has none.
     pub(super) fn kernel(&self, path: &Path) -> Result<String, StoreError> {
-        let text = self.glance(path)?;
+        let text = self.glance(path)?.map(|(_, bytes)| bytes);
         Ok(text
             .present()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())

@@ -45,9 +45,20 @@ pub fn recipe(
         .or(policy.validity)
         .unwrap_or(YEAR);
     let (not_before, not_after, capped) = window(credential, inventory, wished);
+    let key = key(credential, inventory, policy, over);
+    if let KeyPlan::New { algorithm, .. } = &key
+        && !algorithm.can_be_made()
+    {
+        let why = format!("has a key of the kind {algorithm}, and no new one can be made");
+        return Err(refusal(
+            credential,
+            &why,
+            "choose another kind: --key-algorithm rsa-3072",
+        ));
+    }
     Ok(Recipe {
         issuer: credential.signer.clone(),
-        key: key(credential, inventory, policy, over),
+        key,
         origin,
         add,
         names,

@@ -314,7 +314,8 @@ fn face(sign: &str, face: &Face) -> String {
         face.not_before, face.not_after
     ));
     if !face.sans.is_empty() {
-        text.push_str(&format!("{sign} names     {}\n", face.sans.join(", ")));
+        let label = format!("{sign} names    ");
+        text.push_str(&labelled(&label, &label, &face.sans.join(", ")));
     }
     text
 }

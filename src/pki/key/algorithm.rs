@@ -29,6 +29,18 @@ pub enum KeyAlgorithm {
     Other(String),
 }
 
+impl KeyAlgorithm {
+    /// Whether new keys of this kind can be made. Others can be read and kept, such as the 2432 bits that the `certtool`
+    /// of `GnuTLS` made by default.
+    pub fn can_be_made(&self) -> bool {
+        match self {
+            Self::Rsa(bits) => [2048, 3072, 4096, 8192].contains(bits),
+            Self::Other(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

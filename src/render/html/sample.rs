@@ -183,6 +183,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
             path: format!("/etc/kubernetes/\\\"\n{HOSTILE}.crt").into(),
             kind: FoundKind::Certificate,
             chain: Observed::Unknown("is empty".to_owned()),
+            meta: None,
         }],
     }
 }

@@ -153,7 +153,13 @@ fn a_run_that_failed_was_undone_or_has_no_end_says_so() {
     let page = report(&view);
     assert!(page.contains("Unfinished: step c01 failed: no space left on device."));
     assert!(page.contains("rescue-kit rollback") && page.contains(">failed</span>"));
-    push(&mut sample, Body::Resume { goal: Way::Back });
+    push(
+        &mut sample,
+        Body::Resume {
+            goal: Way::Back,
+            operator: None,
+        },
+    );
     let back = Ok(Evidence::Placed(Observed::Absent));
     push(
         &mut sample,

@@ -32,8 +32,12 @@ fn event(body: &Body, view: &ReportView) -> String {
     match body {
         Body::Begin(begin) => format!("run {} begun by {}", begin.run, begin.operator),
         Body::Backup { files, .. } => format!("{files} files backed up, read back and compared"),
-        Body::Resume { goal: Way::Forward } => "taken up again, to be finished".to_owned(),
-        Body::Resume { goal: Way::Back } => "taken up again, to be undone".to_owned(),
+        Body::Resume {
+            goal: Way::Forward, ..
+        } => "taken up again, to be finished".to_owned(),
+        Body::Resume {
+            goal: Way::Back, ..
+        } => "taken up again, to be undone".to_owned(),
         Body::Intent { step, way, .. } => format!("{step}: about to {}", deed(step, *way, view)),
         Body::Outcome {
             step,
