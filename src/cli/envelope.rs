@@ -40,6 +40,15 @@ pub(super) fn wrap(
 /// The one object of a failed command.
 pub(super) fn failure(failure: &Failure) -> String {
     let at = clock::system_now();
+    let hints: Vec<&String> = match failure.hints.as_slice() {
+        // Each reason of a refusal brings its own.
+        [] => failure
+            .refusals
+            .iter()
+            .map(|refusal| &refusal.hint)
+            .collect(),
+        hints => hints.iter().collect(),
+    };
     let mut object = head("error", None, at);
     object.insert("at".to_owned(), json!(at));
     // What stuck half-way is the one failure after which files differ.
@@ -53,7 +62,7 @@ pub(super) fn failure(failure: &Failure) -> String {
             "code": failure.exit.code(),
             "text": failure.text,
             "causes": failure.causes,
-            "hints": failure.hints,
+            "hints": hints,
             "refusals": failure.refusals,
         }),
     );
