@@ -126,22 +126,49 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
 /// Places whose content is neither what the run found nor what it put there: undoing would overwrite somebody's change.
 pub fn foreign_changes(run: &Run, disk: &Disk) -> Result<Vec<Place>, StoreError> {
     let mut foreign = Vec::new();
-    let Some(staged) = journal::staged(run.records()) else {
+    let records = run.records();
+    let Some(staged) = journal::staged(records) else {
         return Ok(foreign);
     };
+    let open = journal::pending(records).map(|(step, _)| step);
     for commit in &run.plan.phases.commit {
-        if !journal::is_placed(run.records(), &commit.id) {
+        let is_open = open == Some(&commit.id);
+        if !is_open && !journal::is_placed(records, &commit.id) {
             continue;
         }
         let seen = Content::of(&disk.read(&commit.at)?.map(|(version, _)| version));
         let ours = staged
             .get(&commit.id)
             .map(|d| d.map_or(Content::Absent, Content::Digest));
-        if ours != Some(seen) {
+        // A step that was interrupted, forward or back, left either state; which one is settled by the journal's loop.
+        let old = journal::before(records, &commit.id)
+            .map(Content::of)
+            .filter(|_| is_open);
+        if ours != Some(seen) && old != Some(seen) {
             foreign.push(commit.at.clone());
         }
     }
     Ok(foreign)
+}
+
+/// The first undo content that is missing or damaged, by its name in the run directory: without it nothing is put back.
+pub fn lost_undo(run: &Run) -> Result<Option<String>, RunError> {
+    let open = journal::pending(run.records()).map(|(step, _)| step);
+    for commit in &run.plan.phases.commit {
+        let is_touched = open == Some(&commit.id) || journal::is_placed(run.records(), &commit.id);
+        let Some(Observed::Present(before)) = journal::before(run.records(), &commit.id) else {
+            continue;
+        };
+        if !is_touched || before.link.is_some() {
+            continue;
+        }
+        let name = format!("undo/{}", commit.id);
+        let kept = run.dir.read(&name)?.map(|bytes| Blob::File(bytes).digest());
+        if kept != Some(before.sha256) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn pending_content(run: &Run, hands: &Hands) -> Result<Option<Content>, ApplyError> {
@@ -210,7 +237,9 @@ fn make_parents(run: &Run, hands: &Hands, commit: &Commit) -> Result<(), ApplyEr
         .map(|parent| parent.display().to_string());
     let made = journal::begin(run.records()).map_or(&[][..], |begin| &begin.made);
     if let Some(parent) = parent.filter(|parent| made.contains(parent)) {
-        hands.disk.make_directory(parent.as_ref(), 0o755)?;
+        // Those above it were made by an earlier step, or get the same bits.
+        let bits = run.plan.directories.get(&parent).copied().unwrap_or(0o755);
+        hands.disk.make_directory(parent.as_ref(), bits)?;
     }
     Ok(())
 }
@@ -318,7 +347,12 @@ fn put_directories_back(run: &Run, hands: &Hands) -> Result<(), ApplyError> {
         return Ok(());
     };
     for made in begin.made.iter().rev() {
-        hands.disk.remove_directory(made.as_ref())?;
+        match hands.disk.remove_directory(made.as_ref()) {
+            // Somebody else put something there meanwhile: it is theirs now.
+            Err(StoreError::Remove { source, .. })
+                if source.kind() == std::io::ErrorKind::DirectoryNotEmpty => {},
+            other => other?,
+        }
     }
     for (directory, (atime, mtime)) in &begin.directories {
         hands

@@ -42,6 +42,9 @@ pub struct Manifest {
     pub at: Utc,
     /// Every file and link, sorted by place.
     pub entries: BTreeMap<Place, Version>,
+    /// Permission bits of the directories that hold them; older backups lack them.
+    #[serde(default)]
+    pub directories: BTreeMap<String, u32>,
     /// What is left out, and why.
     pub left_out: BTreeMap<String, String>,
 }
@@ -106,6 +109,7 @@ impl Backup {
             profile: profile.name.clone(),
             at: inventory.at,
             entries: collector.entries,
+            directories: collector.directories,
             left_out: collector.left_out,
         };
         Ok(Self {
@@ -230,6 +234,7 @@ struct Collector<'a> {
     disk: &'a Disk,
     entries: BTreeMap<Place, Version>,
     files: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    directories: BTreeMap<String, u32>,
     left_out: BTreeMap<String, String>,
     secret: BTreeSet<PathBuf>,
     real: BTreeSet<PathBuf>,
@@ -241,6 +246,7 @@ impl<'a> Collector<'a> {
             disk,
             entries: BTreeMap::new(),
             files: BTreeMap::new(),
+            directories: BTreeMap::new(),
             left_out: BTreeMap::new(),
             secret: BTreeSet::new(),
             real: BTreeSet::new(),
@@ -300,6 +306,10 @@ impl<'a> Collector<'a> {
             self.left_out.insert(directory.display().to_string(), why);
             return Ok(());
         };
+        if let Observed::Present(meta) = self.disk.metadata(directory)? {
+            self.directories
+                .insert(directory.display().to_string(), meta.mode);
+        }
         for (name, _) in self.disk.list(directory)? {
             self.below(&directory.join(name), depth)?;
         }

@@ -19,6 +19,7 @@ use clap::error::ErrorKind;
 
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::pki::name::printable;
 use crate::render::text::labelled;
 use crate::terminal::{can_ask, say, tell};
 
@@ -28,8 +29,11 @@ use context::Context;
 /// Runs one command line; returns the exit code.
 pub fn main(words: &[std::ffi::OsString]) -> u8 {
     context::harden();
-    let json = wants_json(words);
-    let outcome = parse(words).and_then(|arguments| dispatch(&arguments, words));
+    let parsed = parse(words);
+    let json = parsed
+        .as_ref()
+        .map_or_else(|_| wants_json(words), |a| a.global.output == Output::Json);
+    let outcome = parsed.and_then(|arguments| dispatch(&arguments, words));
     match outcome {
         Ok(exit) => exit.code(),
         Err(failure) => {
@@ -116,13 +120,17 @@ fn report(failure: &Failure, json: bool) {
     if json {
         say(&envelope::failure(failure));
     }
-    tell(&labelled(
-        "rescue-kit: error:",
-        "rescue-kit: error:",
-        &failure.text,
-    ));
+    // Paths, names and keys in these sentences come from files and from the command line.
+    let line = |label: &str, text: &str| {
+        tell(&labelled(
+            label,
+            label,
+            &printable(&text.replace('\n', " ")),
+        ))
+    };
+    line("rescue-kit: error:", &failure.text);
     for cause in &failure.causes {
-        tell(&labelled("caused by:", "caused by:", cause));
+        line("caused by:", cause);
     }
     if !failure.refusals.is_empty() {
         tell(&crate::render::text::findings(
@@ -131,19 +139,21 @@ fn report(failure: &Failure, json: bool) {
         ));
     }
     for hint in &failure.hints {
-        tell(&labelled("hint:", "hint:", hint));
+        line("hint:", hint);
     }
 }
 
-/// Whether JSON was asked for, told even from a command line that is otherwise wrong.
+/// Whether JSON was asked for, told from a command line that is otherwise wrong: the flag wins over the environment.
 fn wants_json(words: &[std::ffi::OsString]) -> bool {
     let words: Vec<String> = words
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let flag = words.iter().any(|word| word == "--output=json")
-        || words
-            .windows(2)
-            .any(|pair| pair[0] == "--output" && pair[1] == "json");
-    flag || context::variable("OUTPUT").is_some_and(|value| value == "json")
+    let after = |(index, word): (usize, &String)| match word.as_str() {
+        "--output" => words.get(index + 1).cloned(),
+        word => word.strip_prefix("--output=").map(str::to_owned),
+    };
+    let flag = words.iter().enumerate().find_map(after);
+    flag.or_else(|| context::variable("OUTPUT"))
+        .is_some_and(|value| value == "json")
 }

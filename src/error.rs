@@ -166,10 +166,18 @@ fn ending(error: &RescueError) -> (Exit, String) {
             Exit::Signal(*signal),
             format!("rescue-kit resume {run}, or: rescue-kit rollback {run}"),
         ),
+        RescueError::Lost { .. } => (
+            Exit::Refused,
+            text("nothing was changed; restore a backup instead: rescue-kit backup list"),
+        ),
         RescueError::NoRun(_) => (Exit::Refused, text("rescue-kit runs list")),
         RescueError::Stale(_) => (
             Exit::Refused,
             text("make a new plan: rescue-kit plan --out FILE"),
+        ),
+        RescueError::Stopped { signal, .. } => (
+            Exit::Signal(*signal),
+            text("everything is as it was; run again"),
         ),
         RescueError::Stuck { run, .. } => (
             Exit::Stuck,

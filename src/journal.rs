@@ -404,6 +404,7 @@ mod tests {
                 commit: vec![commit("c01"), commit("c02")],
                 ..Phases::default()
             },
+            directories: BTreeMap::new(),
             remaining: Vec::new(),
         }
     }

@@ -45,6 +45,9 @@ pub struct Plan {
     pub at: Utc,
     /// The steps.
     pub phases: Phases,
+    /// Permission bits of directories that must be made; others get 0755.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub directories: BTreeMap<String, u32>,
     /// What remains to be done on the node, in restart order.
     pub remaining: Vec<Remaining>,
 }
@@ -151,6 +154,7 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
         inventory: inventory.digest(profile.digest()),
         at: inventory.at,
         phases: draft.phases,
+        directories: BTreeMap::new(),
         remaining,
     })
 }

@@ -60,6 +60,12 @@ pub enum RunError {
         /// What is wrong with it.
         why: String,
     },
+    /// The journal has no first line: the process died before it changed anything.
+    #[error("the run {run} died before it began")]
+    Unbegun {
+        /// The run's name.
+        run: String,
+    },
     /// The journal's file cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalFileError),
@@ -107,6 +113,10 @@ impl Run {
             run: name.to_owned(),
             why,
         })?;
+        let unbegun = || RunError::Unbegun {
+            run: name.to_owned(),
+        };
+        let begin = journal::begin(&records).ok_or_else(unbegun)?;
         let bad = |why: String| RunError::Plan {
             run: name.to_owned(),
             why,
@@ -114,8 +124,7 @@ impl Run {
         let bytes = dir
             .read(PLAN)?
             .ok_or_else(|| bad("is missing".to_owned()))?;
-        let named = journal::begin(&records).map(|begin| begin.plan);
-        if named != Some(Digest::of(&bytes)) {
+        if begin.plan != Digest::of(&bytes) {
             return Err(bad("is not the one that its journal names".to_owned()));
         }
         let plan = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;

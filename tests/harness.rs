@@ -208,6 +208,8 @@ fn below(root: &Path, dir: &Path, all: &mut BTreeMap<String, String>) {
         );
         let content = if meta.is_symlink() {
             format!("-> {}", fs::read_link(&path).unwrap().display())
+        } else if meta.is_file() && meta.len() > 64 << 20 {
+            format!("{} bytes", meta.len())
         } else if meta.is_file() {
             format!("{:?}", fs::read(&path).unwrap())
         } else {

@@ -70,7 +70,18 @@ fn told(run: &Run, body: &Body) -> String {
     };
     let direction = |way: &Way| if *way == Way::Forward { "" } else { "back " };
     match body {
-        Body::Begin(begin) => format!("begun by {}", printable(&begin.operator)),
+        Body::Begin(begin) => {
+            let ticket = begin
+                .ticket
+                .iter()
+                .map(|ticket| format!(", ticket {}", printable(ticket)));
+            let reason = begin
+                .reason
+                .iter()
+                .map(|reason| format!(", because {}", printable(reason)));
+            let more: String = ticket.chain(reason).collect();
+            format!("begun by {}{more}", printable(&begin.operator))
+        },
         Body::Backup { path, files, .. } => format!("backup of {files} files: {}", printable(path)),
         Body::Resume {
             goal: Way::Forward, ..

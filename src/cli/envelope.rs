@@ -42,6 +42,15 @@ pub(super) fn wrap(
 /// The one object of a failed command.
 pub(super) fn failure(failure: &Failure) -> String {
     let at = clock::system_now();
+    let hints: Vec<&String> = match failure.hints.as_slice() {
+        // Each reason of a refusal brings its own.
+        [] => failure
+            .refusals
+            .iter()
+            .map(|refusal| &refusal.hint)
+            .collect(),
+        hints => hints.iter().collect(),
+    };
     let mut object = head("error", None);
     object.insert("at".to_owned(), json!(at));
     // What stuck half-way is the one failure after which files differ.
@@ -55,7 +64,7 @@ pub(super) fn failure(failure: &Failure) -> String {
             "code": failure.exit.code(),
             "text": failure.text,
             "causes": failure.causes,
-            "hints": failure.hints,
+            "hints": hints,
             "refusals": failure.refusals,
         }),
     );

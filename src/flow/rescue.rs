@@ -12,7 +12,7 @@ use crate::diff::{self, Diff};
 use crate::finding::{Code, Finding, Severity};
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
-use crate::journal::{Begin, Body, Verdict, Way};
+use crate::journal::{self, Begin, Body, Verdict, Way};
 use crate::pki::digest::Digest;
 use crate::place::{Observed, Place};
 use crate::plan::step::MetaPlan;
@@ -120,6 +120,14 @@ pub enum RescueError {
         /// The signal.
         signal: i32,
     },
+    /// What an undo needs was pruned or damaged.
+    #[error("the run {run} cannot be undone: {what} in its directory is missing or damaged")]
+    Lost {
+        /// The run.
+        run: String,
+        /// The file.
+        what: String,
+    },
     /// There is no run to work on.
     #[error("there is no run to {0}")]
     NoRun(&'static str),
@@ -132,6 +140,14 @@ pub enum RescueError {
     /// The plan was made from something else.
     #[error("{0}")]
     Stale(String),
+    /// A signal came before the first change.
+    #[error("the run {run} was stopped by signal {signal} before it changed anything")]
+    Stopped {
+        /// The run.
+        run: String,
+        /// The signal.
+        signal: i32,
+    },
     /// The store failed before any change.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -212,6 +228,10 @@ impl Site {
             let why = "the plan was made from other files, another profile or another version of this tool";
             return Err(RescueError::Stale(why.to_owned()));
         }
+        if plan.purpose != plan::Purpose::Rescue {
+            let why = "the plan restores a backup, and is only made and applied by: rescue-kit backup restore";
+            return Err(RescueError::Stale(why.to_owned()));
+        }
         match plan::check::violations(plan, &inventory) {
             broken if broken.is_empty() => Ok(inventory),
             broken => Err(RescueError::Stale(broken.join("; "))),
@@ -239,7 +259,7 @@ impl Site {
         let name = run::name(plan.at)?;
         let mut directories = self.directories(&plan)?;
         directories.extend(self.state_directory()?);
-        let dir = self.disk.run_dir(&self.run_path(&name), true)?;
+        let dir = self.state.run_dir(&self.run_path(&name), true)?;
         let begin = self.begin(&name, &plan, means, directories)?;
         let mut run = Run::begin(dir, plan, begin, means.watch)?;
         run.dir
@@ -270,6 +290,12 @@ impl Site {
             return Err(RescueError::Foreign {
                 run: name.to_owned(),
                 places,
+            });
+        }
+        if let Some(what) = apply::lost_undo(&run)? {
+            return Err(RescueError::Lost {
+                run: name.to_owned(),
+                what,
             });
         }
         run.append(taken_up(Way::Back, means))?;
@@ -314,6 +340,12 @@ impl Site {
         let verdict = match driven {
             Ok(verdict) => verdict,
             Err(ApplyError::Interrupted(signal)) => {
+                // Before anything is staged nothing is begun that a resumption could finish.
+                if journal::staged(run.records()).is_none()
+                    && apply::drive(&mut run, &uninterrupted(hands), Way::Back).is_ok()
+                {
+                    return Err(RescueError::Stopped { run: name, signal });
+                }
                 return Err(RescueError::Interrupted { run: name, signal });
             },
             Err(source) => return Err(self.undo(run, name, source, means, hands)),
@@ -451,7 +483,7 @@ impl Site {
         )
         .map_err(RescueError::Backup)?;
         let packed = backup.pack().map_err(RescueError::Backup)?;
-        let name = crate::journal::begin(run.records()).map(|begin| begin.run.clone());
+        let name = journal::begin(run.records()).map(|begin| begin.run.clone());
         let name = format!("backup-{}.tar.gz", name.unwrap_or_default());
         let stick = RunDir::on_host(directory)?;
         stick.write(&name, &packed)?;
@@ -492,18 +524,24 @@ impl Site {
             .iter()
             .filter_map(|commit| commit.at.path().parent())
             .collect();
-        parents.push(&self.look.state_dir);
         parents.sort_unstable();
         parents.dedup();
-        for parent in parents {
-            if let Err(error) = self.disk.writable(parent) {
-                let text = format!("{} cannot be written: {error}", parent.display());
+        let state = (&self.state, self.look.state_dir.as_path());
+        for (disk, parent) in parents
+            .into_iter()
+            .map(|parent| (&self.disk, parent))
+            .chain([state])
+        {
+            if let Err(error) = disk.writable(parent) {
+                let why = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), ToString::to_string);
+                let text = format!("{} cannot be written: {why}", parent.display());
                 refusals.push(refuse(parent, text, "mount it writable, or run as root"));
             }
         }
         let (needed, free) = (
             2 * backup + HEADROOM,
-            self.disk.free_bytes(&self.look.state_dir)?,
+            self.state.free_bytes(&self.look.state_dir)?,
         );
         if free < needed {
             let dir = &self.look.state_dir;
@@ -541,8 +579,9 @@ impl Site {
 
     /// The directory in which the state directory will be made.
     fn state_directory(&self) -> Result<Directories, RescueError> {
-        let exists = !matches!(self.disk.kind(&self.look.state_dir)?, Observed::Absent);
-        if exists {
+        let elsewhere = self.state.root() != self.disk.root();
+        let exists = !matches!(self.state.kind(&self.look.state_dir)?, Observed::Absent);
+        if elsewhere || exists {
             Ok(BTreeMap::new())
         } else {
             self.nearest(self.look.state_dir.parent())

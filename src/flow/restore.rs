@@ -1,5 +1,6 @@
 //! Restoring a backup: a plan like any other, so that it is journaled and can be undone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -40,7 +41,7 @@ impl Site {
         let packed = backup.pack().map_err(RescueError::Backup)?;
         let dir = match to {
             Some(directory) => RunDir::on_host(directory)?,
-            None => self.disk.run_dir(&self.backups_dir(), true)?,
+            None => self.state.run_dir(&self.backups_dir(), true)?,
         };
         let name = format!("backup-{}.tar.gz", run::name(inventory.at)?);
         dir.write(&name, &packed)?;
@@ -62,16 +63,16 @@ impl Site {
     pub fn backups(&self) -> Result<Vec<Kept>, RescueError> {
         let mut all = Vec::new();
         for name in self
-            .disk
+            .state
             .list(&self.backups_dir())?
             .into_iter()
             .map(|(name, _)| name)
         {
-            let dir = self.disk.run_dir(&self.backups_dir(), false)?;
+            let dir = self.state.run_dir(&self.backups_dir(), false)?;
             all.extend(kept(&dir, &name.to_string_lossy())?);
         }
         for name in self.run_names()? {
-            let dir = self.disk.run_dir(&self.run_path(&name), false)?;
+            let dir = self.state.run_dir(&self.run_path(&name), false)?;
             all.extend(kept(&dir, run::BACKUP)?);
         }
         Ok(all)
@@ -115,11 +116,15 @@ impl Site {
         }
         let mut commit = Vec::new();
         for (place, version) in &backup.manifest.entries {
+            let source = place;
+            let Some(place) = &restored_at(source, &backup.manifest.entries) else {
+                continue;
+            };
             let seen = self.disk.read(place)?.map(|(version, _)| version);
             if seen.present().is_some_and(|seen| same(seen, version)) {
                 continue;
             }
-            commit.push(step(commit.len(), place, version, seen));
+            commit.push(step(commit.len(), place, source, version, seen));
         }
         let plan = Plan {
             format: FORMAT,
@@ -132,6 +137,7 @@ impl Site {
                 commit,
                 ..Phases::default()
             },
+            directories: backup.manifest.directories.clone(),
             remaining: Vec::new(),
         };
         Ok((inventory, plan))
@@ -142,10 +148,32 @@ impl Site {
     }
 }
 
-fn step(index: usize, place: &Place, version: &Version, expect: Observed<Version>) -> Commit {
+/// Where the content of an entry goes: a file behind a link that is restored as well goes to what the link will lead to,
+/// unless that has an entry of its own. Each place is replaced once, and none is looked at through a link that changes.
+fn restored_at(place: &Place, entries: &BTreeMap<Place, Version>) -> Option<Place> {
+    let Place::File(path) = place else {
+        return Some(place.clone());
+    };
+    let link = entries
+        .get(&Place::Entry(path.clone()))
+        .and_then(|version| version.link.as_deref());
+    let Some(target) = link else {
+        return Some(place.clone());
+    };
+    let target = Place::File(path.parent().unwrap_or(Path::new("/")).join(target));
+    (!entries.contains_key(&target)).then_some(target)
+}
+
+fn step(
+    index: usize,
+    place: &Place,
+    source: &Place,
+    version: &Version,
+    expect: Observed<Version>,
+) -> Commit {
     let part = match &version.link {
         Some(target) => (Slot::Entry, Source::Link(target.clone())),
-        None => (Slot::Whole, Source::Archive(backup::entry_name(place))),
+        None => (Slot::Whole, Source::Archive(backup::entry_name(source))),
     };
     Commit {
         id: format!("c{:02}", index + 1),

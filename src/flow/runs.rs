@@ -38,7 +38,7 @@ pub struct Summary {
 impl Site {
     /// The names of all runs, oldest first.
     pub fn run_names(&self) -> Result<Vec<String>, StoreError> {
-        let names = self.disk.list(&self.runs_dir())?;
+        let names = self.state.list(&self.runs_dir())?;
         let names = names
             .into_iter()
             .filter_map(|(name, _)| name.into_string().ok());
@@ -52,15 +52,17 @@ impl Site {
 
     /// Opens a run that was begun.
     pub fn open_run(&self, name: &str) -> Result<Run, RunError> {
-        let dir = self.disk.run_dir(&self.run_path(name), false)?;
+        let dir = self.state.run_dir(&self.run_path(name), false)?;
         Run::open(dir, name, self.look.now, Stopwatch::start())
     }
 
     /// The newest run that changed something, or is in the middle of it.
     pub fn newest_run(&self) -> Result<Option<String>, RunError> {
         for name in self.run_names()?.into_iter().rev() {
-            let Ok(run) = self.open_run(&name) else {
-                continue;
+            let run = match self.open_run(&name) {
+                Err(RunError::Unbegun { .. }) => continue,
+                // An older run must not be undone in place of one that cannot be read.
+                other => other?,
             };
             let touched = run
                 .plan
@@ -68,7 +70,10 @@ impl Site {
                 .commit
                 .iter()
                 .any(|commit| journal::before(run.records(), &commit.id).is_some());
-            if touched && journal::verdict(run.records()) != Some(Verdict::RolledBack) {
+            let verdict = journal::verdict(run.records());
+            // What `run` refuses to begin beside can be undone, too, even if nothing was replaced yet.
+            let unfinished = verdict.is_none() && journal::staged(run.records()).is_some();
+            if unfinished || (touched && verdict != Some(Verdict::RolledBack)) {
                 return Ok(Some(name));
             }
         }
@@ -83,7 +88,7 @@ impl Site {
                 // A run that died while it was being prepared changed nothing.
                 Ok(run) if journal::staged(run.records()).is_none() => {},
                 Ok(_) => return Ok(Some(name)),
-                Err(RunError::Plan { .. }) => {},
+                Err(RunError::Unbegun { .. }) => {},
                 Err(error) => return Err(error),
             }
         }

@@ -15,6 +15,8 @@ use crate::template;
 pub struct Site {
     /// The files.
     pub disk: Disk,
+    /// What holds the state directory: the same files, or this host's if its path is absolute.
+    pub state: Disk,
     /// Where things are.
     pub profile: Profile,
     /// The circumstances.
@@ -90,7 +92,13 @@ impl Site {
             Some(choice) => named(choice)?,
             None => detect(&disk)?.ok_or_else(|| SiteError::NoLayout(choice.root.clone()))?,
         };
-        let state_dir = Path::new("/").join(&choice.state_dir);
+        let host = Path::new("/");
+        let state = Disk::open(if choice.state_dir.is_absolute() {
+            host
+        } else {
+            &choice.root
+        })?;
+        let state_dir = host.join(&choice.state_dir);
         let look = Look {
             now: choice.stated.unwrap_or(choice.system),
             system: choice.system,
@@ -100,6 +108,7 @@ impl Site {
         };
         Ok(Self {
             disk,
+            state,
             profile,
             look,
         })

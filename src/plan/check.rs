@@ -3,8 +3,10 @@
 //! A violation is a bug of the planner, or a plan file that somebody edited; either way nothing is applied.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::inventory::{AuthorityState, Inventory};
+use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
+use crate::place::Place;
 use crate::plan::step::{Origin, Slot, Source};
 use crate::plan::{FORMAT, Plan};
 
@@ -19,6 +21,7 @@ pub fn violations(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     }
     unique_names(plan, &mut broken);
     sources_exist(plan, &mut broken);
+    own_places(plan, inventory, &mut broken);
     whole_credentials(plan, &mut broken);
     sound_certificates(plan, inventory, &mut broken);
     broken
@@ -60,6 +63,59 @@ fn sources_exist(plan: &Plan, broken: &mut Vec<String>) {
         if commit.parts.is_empty() {
             broken.push(format!("{} puts nothing into {}", commit.id, commit.at));
         }
+    }
+}
+
+/// A plan touches the places of its own credentials and nothing else, and removes nothing.
+fn own_places(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) {
+    for commit in &plan.phases.commit {
+        let credential = inventory.credential(&commit.credential);
+        if !credential.is_some_and(|credential| owns(credential, &commit.at)) {
+            broken.push(format!(
+                "{} is no place of {}",
+                commit.at, commit.credential
+            ));
+        }
+        if commit
+            .parts
+            .iter()
+            .any(|(_, s)| matches!(s, Source::Archive(_) | Source::Nothing))
+        {
+            broken.push(format!(
+                "{} would not put a certificate into {}",
+                commit.id, commit.at
+            ));
+        }
+    }
+}
+
+fn owns(credential: &CredentialState, at: &Place) -> bool {
+    let is = |path: &Path| *at == Place::File(path.to_path_buf());
+    if credential
+        .kubeconfig
+        .as_ref()
+        .is_some_and(|kubeconfig| is(&kubeconfig.path))
+    {
+        return true;
+    }
+    match &credential.placement {
+        Placement::Delegated { .. } => false,
+        Placement::Embedded { kubeconfig } => is(kubeconfig),
+        Placement::Pair { cert, key } | Placement::Referenced { cert, key, .. } => {
+            is(cert) || is(key)
+        },
+        Placement::Pem { path, link } => {
+            // The link, or the file beside it that it will lead to.
+            let (head, tail) = link.split_once("{stamp}").unwrap_or((link, ""));
+            let name = at
+                .path()
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            let stamped = name.starts_with(head) && name.ends_with(tail);
+            let beside = at.path().parent() == path.parent();
+            matches!(at, Place::Entry(_)) && (at.path() == path || (beside && stamped))
+        },
     }
 }
 

@@ -143,13 +143,14 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`], also for a loop of links.
+    /// [`StoreError::Read`]; a loop of links is no error, it leads to nothing.
     pub fn real_path(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         check(path)?;
         let directory = |path: &Path| walk::walk(self.handle.as_fd(), path);
         match directory(path) {
             Ok((_, real)) => return Ok(Some(real)),
-            Err(Errno::NOENT) => return Ok(None),
+            // A loop of links leads to nothing, too.
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(Errno::NOTDIR) => {},
             Err(error) => return Err(failed!(Read, path)(error)),
         }

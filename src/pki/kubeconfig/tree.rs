@@ -41,11 +41,9 @@ pub(super) fn parse(text: &str) -> Result<Node, KubeconfigError> {
     from_str_with_options::<serde::de::IgnoredAny>(text, strict).map_err(|error| {
         // Snippets would quote keys, so they are off; what is left is one line.
         let line = error.location().map_or(0, |at| at.line());
-        let said = error.to_string();
-        let cause = said.lines().next().unwrap_or_default().to_owned();
         KubeconfigError::Yaml {
             line,
-            cause: printable(&cause),
+            cause: printable(&plain(&error.to_string())),
         }
     })?;
     let mut events = Parser::new_from_str(text).filter_map(|next| match next {
@@ -63,6 +61,19 @@ pub(super) fn parse(text: &str) -> Result<Node, KubeconfigError> {
         Some((event, span)) if event.is_node() => node(event, span, &mut events),
         _ => Err(KubeconfigError::Shape { part: "document" }),
     }
+}
+
+/// The parser's first line without its advice to programmers and without the place, which is told already.
+fn plain(said: &str) -> String {
+    let said = said.lines().next().unwrap_or_default();
+    if said.starts_with("budget breached") {
+        return "it expands to more than any kubeconfig holds".to_owned();
+    }
+    let end = [", set ", " at line "]
+        .iter()
+        .filter_map(|mark| said.find(mark))
+        .min();
+    said[..end.unwrap_or(said.len())].to_owned()
 }
 
 impl Node {

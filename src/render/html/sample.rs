@@ -254,6 +254,7 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
             ],
             converge: Vec::new(),
         },
+        directories: BTreeMap::new(),
         remaining: vec![Remaining {
             consumer: "kubelet".to_owned(),
             command: Some("systemctl restart kubelet && true".to_owned()),
