@@ -13,7 +13,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
 
 /// A node's files.
 pub(crate) struct Node {
-    _dir: TempDir,
+    _dir: Option<TempDir>,
     pub(crate) root: PathBuf,
 }
 
@@ -34,14 +34,23 @@ impl Node {
     pub(crate) fn copy_of(tree: &Path) -> Self {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("root");
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(tree)
-            .arg(&root)
-            .status()
-            .unwrap();
-        assert!(copied.success(), "cannot copy {}", tree.display());
-        Self { _dir: dir, root }
+        copy(tree, &root);
+        Self {
+            _dir: Some(dir),
+            root,
+        }
+    }
+
+    /// A copy that outlives the tests, so that a static may hold it; the next tests replace it.
+    pub(crate) fn kept(name: &str, tree: &Path) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).unwrap();
+        }
+        fs::create_dir_all(&dir).unwrap();
+        let root = dir.join("root");
+        copy(tree, &root);
+        Self { _dir: None, root }
     }
 
     /// Runs rescue-kit on this root with these words; stdin is closed, the environment is clean.
@@ -162,7 +171,7 @@ pub(crate) fn run(words: &[&str], env: &[(&str, &str)]) -> Ran {
         .env_clear()
         .envs(env.iter().copied())
         .stdin(Stdio::null());
-    ran(command.output().unwrap())
+    ran(&command.output().unwrap())
 }
 
 /// Runs any other program; it must exist.
@@ -173,12 +182,22 @@ pub(crate) fn other(program: impl AsRef<std::ffi::OsStr>, words: &[&str], direct
         .current_dir(directory)
         .stdin(Stdio::null());
     let program = program.as_ref().display().to_string();
-    ran(command
+    ran(&command
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}; run ./scripts/test")))
 }
 
-fn ran(output: Output) -> Ran {
+fn copy(tree: &Path, root: &Path) {
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(tree)
+        .arg(root)
+        .status()
+        .unwrap();
+    assert!(copied.success(), "cannot copy {}", tree.display());
+}
+
+fn ran(output: &Output) -> Ran {
     use std::os::unix::process::ExitStatusExt;
     let status = output.status;
     Ran {

@@ -10,8 +10,18 @@
 
 mod architecture;
 mod bad_input;
+mod cases;
 mod contract;
+mod evidence;
 mod faults;
+mod fidelity;
 mod harness;
+mod judges;
+mod kubeconfigs;
+mod ledger;
 mod manual;
 mod means;
+mod real_output;
+mod rescue;
+mod second_run;
+mod secrets;
