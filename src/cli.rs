@@ -126,7 +126,7 @@ fn report(failure: &Failure, json: bool) {
             label,
             label,
             &printable(&text.replace('\n', " ")),
-        ))
+        ));
     };
     line("rescue-kit: error:", &failure.text);
     for cause in &failure.causes {

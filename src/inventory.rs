@@ -125,6 +125,9 @@ pub struct CredentialState {
     pub advised: Vec<WantedName>,
     /// The kubeconfig around it.
     pub kubeconfig: Option<KubeconfigState>,
+    /// Names beside a versioned link that are taken.
+    #[serde(default)]
+    pub taken: Vec<String>,
     /// Not every node has it.
     pub optional: bool,
     /// Somebody else supplies it.

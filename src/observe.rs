@@ -151,6 +151,12 @@ fn credentials(
                 reader.entry(&path)?;
                 state.chain = reader.certs(&path)?;
                 state.key = reader.key(&path)?;
+                let beside = path.parent().unwrap_or_else(|| Path::new("/"));
+                state.taken = reader
+                    .list(beside)?
+                    .into_iter()
+                    .map(|(name, _)| name)
+                    .collect();
                 state.placement = Placement::Pem {
                     path,
                     link: link.clone(),
@@ -180,6 +186,7 @@ fn blank(id: &str, rule: &Credential) -> CredentialState {
         unresolved: Vec::new(),
         advised: Vec::new(),
         kubeconfig: None,
+        taken: Vec::new(),
         optional: rule.optional,
         external: rule.external,
     }

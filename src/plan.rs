@@ -360,8 +360,7 @@ impl Draft {
                 }
             },
             Placement::Pem { path, link } => {
-                let target =
-                    path.with_file_name(link.replace("{stamp}", &inventory.at.kubelet_stamp()));
+                let target = path.with_file_name(free_name(credential, link, inventory.at));
                 let entry = Place::Entry(path.clone());
                 let old = inventory.objects.get(&entry).and_then(Observed::present);
                 let old = old.and_then(|version| version.link.as_deref());
@@ -424,7 +423,7 @@ impl Draft {
             if let Some((code, why, way)) = inability(authority, inventory) {
                 let text = format!("{why}, so it cannot sign {}", due.join(", "));
                 let hint = format!(
-                    "{way}; to rescue the rest without them: --skip {}",
+                    "{way}; or name what you want: --only ID; to rescue the rest without them: --skip {}",
                     due.join(",")
                 );
                 self.refuse(code, &authority.id, text, &hint);
@@ -529,6 +528,14 @@ fn unusable_place(credential: &CredentialState, inventory: &Inventory) -> Option
         }
     }
     None
+}
+
+/// The name of a versioned file: the kubelet's, of the first second from `at` on whose name is not taken.
+fn free_name(credential: &CredentialState, link: &str, at: Utc) -> String {
+    let name = |second: i64| link.replace("{stamp}", &at.plus(second).kubelet_stamp());
+    let free = |name: &String| !credential.taken.contains(name);
+    let seconds = 0..=i64::try_from(credential.taken.len()).unwrap_or(0);
+    seconds.map(name).find(free).unwrap_or_else(|| name(0))
 }
 
 /// The link's text in the form that the old one had: relative if that was, else absolute, as the kubelet writes it.

@@ -160,7 +160,7 @@ fn restored_at(place: &Place, entries: &BTreeMap<Place, Version>) -> Option<Plac
     let Some(target) = link else {
         return Some(place.clone());
     };
-    let target = Place::File(path.parent().unwrap_or(Path::new("/")).join(target));
+    let target = Place::File(path.parent().unwrap_or_else(|| Path::new("/")).join(target));
     (!entries.contains_key(&target)).then_some(target)
 }
 

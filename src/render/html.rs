@@ -1,7 +1,7 @@
 //! The report for people: one HTML page that needs nothing beside itself, for screens and for paper.
 //!
 //! No script, no link to elsewhere, no clock: the same view gives the same bytes. Whatever comes from a file or from the
-//! operator passes through [`markup::Html::text`], which the types enforce.
+//! operator passes through `markup::Html::text`, which the types enforce.
 
 mod chart;
 mod done;

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,6 +22,9 @@ use super::{StoreError, failed, is_plain, retry};
 
 /// The largest file of a run directory that is read, in bytes: 64 MiB.
 pub const LIMIT: u64 = 64 << 20;
+
+/// How many files are brought to the disk at once.
+const SYNCERS: usize = 8;
 
 /// How deep [`RunDir::remove_tree`] goes. Run directories are two levels deep.
 const MAX_DEPTH: usize = 8;
@@ -92,15 +96,28 @@ impl RunDir {
     /// [`StoreError::Sync`]; what is not on the disk is tried again by the next call.
     pub fn sync(&self) -> Result<(), StoreError> {
         let mut pending = self.pending();
-        let mut directories = BTreeSet::new();
-        for name in pending.iter() {
-            let spot = self.spot(name, Missing::Fails)?;
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, Mode::empty()))
-                .and_then(|file| retry(|| rustix::fs::fsync(&file)))
-                .map_err(failed!(Sync, spot.path))?;
-            directories.insert(name.rsplit_once('/').map_or("", |(directory, _)| directory));
-        }
+        let names: Vec<&String> = pending.iter().collect();
+        // Together they share the file system's commits; one after the other, each waits for its own.
+        thread::scope(|scope| {
+            let sync_every = |first: usize| {
+                let mut mine = names.iter().skip(first).step_by(SYNCERS);
+                mine.try_for_each(|name| self.sync_file(name))
+            };
+            let others: Vec<_> = (1..SYNCERS.min(names.len()))
+                .map(|first| scope.spawn(move || sync_every(first)))
+                .collect();
+            let mut mine = sync_every(0);
+            for other in others {
+                // A panic in there ends the process, as any does.
+                let theirs = other.join().unwrap_or(Ok(()));
+                mine = mine.and(theirs);
+            }
+            mine
+        })?;
+        let directories: BTreeSet<&str> = pending
+            .iter()
+            .map(|name| name.rsplit_once('/').map_or("", |(directory, _)| directory))
+            .collect();
         for directory in directories {
             let open = self
                 .open_directory(directory)
@@ -109,6 +126,14 @@ impl RunDir {
         }
         pending.clear();
         Ok(())
+    }
+
+    fn sync_file(&self, name: &str) -> Result<(), StoreError> {
+        let spot = self.spot(name, Missing::Fails)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, Mode::empty()))
+            .and_then(|file| retry(|| rustix::fs::fsync(&file)))
+            .map_err(failed!(Sync, spot.path))
     }
 
     /// Reads a file of at most [`LIMIT`] bytes; `None` if it is absent.

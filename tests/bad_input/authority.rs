@@ -47,7 +47,7 @@ fn a_missing_ca_key_is_refused_and_the_hint_rescues_the_rest() {
     assert_eq!(skip, LEAVES);
     node.run(&["inspect"])
         .exits(3)
-        .prints("CA ca (/etc/kubernetes/pki/ca.key) has no private key");
+        .prints("CA ca has no private key: /etc/kubernetes/pki/ca.key is missing");
     node.run(&["run", "--yes", "--skip", &skip])
         .exits(0)
         .prints("issued 5 certificates, replaced 10 places");

@@ -55,7 +55,7 @@ fn a_sound_copy_of_a_profile_is_valid_and_rescues() {
     let (node, path) = with_profile(profile());
     run(&["profile", "validate", &path], &[])
         .exits(0)
-        .prints("kubeadm: valid, 13 certificates");
+        .prints("kubeadm: valid, 14 certificates");
     node.run(&[
         "--profile",
         &path,

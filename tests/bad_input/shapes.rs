@@ -112,7 +112,7 @@ fn a_damaged_kubeconfig_is_refused_because_its_other_contents_are_unknown() {
 fn a_damaged_ca_certificate_is_refused() {
     let table = [
         ("empty", "is empty"),
-        ("truncated", "ends inside its CERTIFICATE block"),
+        ("truncated", "ends inside its certificate block"),
         ("binary", "is not PEM text"),
     ];
     for (shape, why) in table {
@@ -127,7 +127,7 @@ fn a_damaged_ca_certificate_is_refused() {
 fn a_damaged_ca_key_is_refused() {
     let table = [
         ("empty", "is empty"),
-        ("truncated", "ends inside its EC PRIVATE KEY block"),
+        ("truncated", "ends inside its ec private key block"),
         ("binary", "is not PEM text"),
     ];
     for (shape, why) in table {

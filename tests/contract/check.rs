@@ -40,10 +40,7 @@ fn check_tells_what_plan_tells_and_changes_nothing() {
                 .concat(),
             );
             let check = check.exits(0).json();
-            assert_eq!(
-                plan["would_change"], check["would_change"],
-                "{words:?} {state}"
-            );
+            assert_eq!(plan["changed"], check["changed"], "{words:?} {state}");
             assert_eq!(plan["plan"], check["plan"], "{words:?} {state}");
             assert_eq!(
                 plan["plan_sha256"], check["plan_sha256"],
@@ -70,7 +67,7 @@ fn a_run_changes_exactly_if_its_plan_would() {
         let node = Node::real("p256", state);
         let now = now();
         let plan = node.json(&[&["--now", &now, "plan"], words].concat());
-        assert_eq!(plan["would_change"], changes, "{state} {words:?}");
+        assert_eq!(plan["changed"], changes, "{state} {words:?}");
         let run = node.json(&[&["--now", &now, "run", "--yes"], words].concat());
         assert_eq!(run["changed"], changes, "{state} {words:?}");
         let ids = |steps: &Value| -> Vec<Value> {

@@ -59,9 +59,10 @@ fn with(node: &Node, env: &[(&str, &str)], words: &[&str], code: i32, text: &str
 
 #[test]
 fn every_flag_of_plan_has_a_variable() {
+    type Case<'a> = (&'a [(&'a str, &'a str)], i32, &'a str);
     let node = Node::real("p256", "fresh");
     let all = ("RESCUE_KIT_ALL", "yes");
-    let table: [(&[(&str, &str)], i32, &str); 12] = [
+    let table: [Case; 12] = [
         (&[], 0, "nothing to do"),
         (&[all], 3, "issue 12 certificate(s)"),
         (&[("RESCUE_KIT_ALL", "no")], 0, "nothing to do"),

@@ -67,7 +67,7 @@ pub(super) fn parse(text: &str) -> Result<Node, KubeconfigError> {
 fn plain(said: &str) -> String {
     let said = said.lines().next().unwrap_or_default();
     if said.starts_with("budget breached") {
-        return "it expands to more than any kubeconfig holds".to_owned();
+        return "it nests or expands beyond what any kubeconfig holds".to_owned();
     }
     let end = [", set ", " at line "]
         .iter()

@@ -146,6 +146,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
         unresolved: Vec::new(),
         advised: Vec::new(),
         kubeconfig: None,
+        taken: Vec::new(),
         optional: false,
         external: false,
     };
