@@ -8,6 +8,7 @@ use crate::apply::Archive;
 use crate::cli::args::{Keeping, PolicyArgs};
 use crate::cli::context::Context;
 use crate::cli::{envelope, inspect, plan};
+use crate::clock::Stopwatch;
 use crate::config;
 use crate::diff;
 use crate::error::Failure;
@@ -79,10 +80,8 @@ pub(super) fn resume(
         None => site.unfinished_run()?.ok_or(RescueError::NoRun("resume"))?,
     };
     ask(context, &format!("Finish the run {name}?"))?;
-    with_means(context, keeping, 0, |means| {
-        let done = site.resume(&name, means)?;
-        Ok(finish(context, &site, &done))
-    })
+    let done = with_means(context, keeping, 0, |means| site.resume(&name, means))?;
+    Ok(finish(context, &site, &done))
 }
 
 pub(super) fn rollback(
@@ -100,10 +99,8 @@ pub(super) fn rollback(
         context,
         &format!("Put back everything as it was before the run {name}?"),
     )?;
-    with_means(context, keeping, 0, |means| {
-        let done = site.roll_back(&name, means)?;
-        Ok(finish(context, &site, &done))
-    })
+    let done = with_means(context, keeping, 0, |means| site.roll_back(&name, means))?;
+    Ok(finish(context, &site, &done))
 }
 
 /// On a terminal, without a command: diagnosis, plan, consent, rescue.
@@ -141,10 +138,10 @@ pub(super) fn carry_out(
     archive: Archive,
 ) -> Result<Exit, Failure> {
     let steps = plan.phases.stage.len() + plan.phases.commit.len();
-    with_means(context, keeping, steps, |means| {
-        let done = site.execute(inventory, plan, means, archive)?;
-        Ok(finish(context, site, &done))
-    })
+    let done = with_means(context, keeping, steps, |means| {
+        site.execute(inventory, plan, means, archive)
+    })?;
+    Ok(finish(context, site, &done))
 }
 
 /// Asks for consent to a plan: yes, no, or first an explanation.
@@ -165,7 +162,7 @@ pub(super) fn consent(
     }
     tell(&text::plan(plan, inventory, &context.painter));
     loop {
-        match prompt::consent("Apply this plan?") {
+        match prompt::consent("Apply this plan") {
             Answer::Yes => return Ok(()),
             Answer::No => return Err(declined()),
             Answer::Explain => {
@@ -234,21 +231,26 @@ fn with_means(
     context: &Context,
     keeping: &Keeping,
     steps: usize,
-    act: impl FnOnce(&Means) -> Result<Exit, Failure>,
-) -> Result<Exit, Failure> {
+    act: impl FnOnce(&Means) -> Result<Done, RescueError>,
+) -> Result<Done, Failure> {
     let sign_key = keeping.sign_key.as_deref().map(audit_key).transpose()?;
     context.catch_signals()?;
     let progress = Progress::new(context.progress(), steps);
-    let exit = act(&Means {
+    let done = act(&Means {
         circumstances: context.circumstances(),
         backup_to: keeping.backup_to.as_deref(),
         sign_key: sign_key.as_ref(),
         stop: &|| context.signal(),
         tell: &|event| progress.event(&event),
-        watch: context.watch,
+        // Time that the operator took to decide is not the run's.
+        watch: if context.global.yes {
+            context.watch
+        } else {
+            Stopwatch::start()
+        },
     });
     progress.done();
-    exit
+    Ok(done?)
 }
 
 /// Reads the operator's signing key.
