@@ -40,6 +40,8 @@ pub struct Row {
     pub sans: Vec<String>,
     /// The names that it must carry and does not.
     pub missing_sans: Vec<String>,
+    /// Addresses of the node that it does not carry and that nothing requires.
+    pub advised_sans: Vec<String>,
     /// Its digest.
     pub sha256: Option<Digest>,
     /// The file's permission bits, octal.
@@ -142,6 +144,11 @@ fn of_credential(
         .iter()
         .map(|n| n.san.to_string())
         .collect();
+    row.advised_sans = credential
+        .advised
+        .iter()
+        .map(|n| n.san.to_string())
+        .collect();
     row.signer = Some(credential.signer.clone());
     Some(with_file(row, credential.path(), inventory))
 }
@@ -195,6 +202,7 @@ fn blank(id: &str, path: &Path, kind: RowKind, cert: Option<&Cert>, now: Utc) ->
             c.sans.iter().map(ToString::to_string).collect()
         }),
         missing_sans: Vec::new(),
+        advised_sans: Vec::new(),
         sha256: cert.map(Cert::sha256),
         mode: None,
         owner: None,

@@ -105,6 +105,7 @@ pub fn plan(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
     text.push_str(&paint.paint(Tone::Heading, &head));
     for stage in &plan.phases.stage {
         text.push_str(&issue(stage, plan.at));
+        text.push_str(&advice(stage, inventory));
     }
     let head = format!(
         "\nreplace {} place(s), in this order\n",
@@ -303,6 +304,27 @@ fn issue(stage: &Stage, now: Utc) -> String {
         text.push_str(&labelled(&indent, &indent, &line));
     }
     text
+}
+
+/// Names that nobody asked for and that might be meant.
+fn advice(stage: &Stage, inventory: &Inventory) -> String {
+    let indent = format!("{:28}", "");
+    let advised = inventory
+        .credential(&stage.credential)
+        .map_or(&[][..], |c| &c.advised);
+    let unasked = advised
+        .iter()
+        .filter(|name| !stage.recipe.add.iter().any(|a| a.san == name.san));
+    unasked
+        .map(|name| {
+            let why = printable(&name.why);
+            let line = format!(
+                "without {}: {why}; --san {}={}",
+                name.san, stage.credential, name.san
+            );
+            labelled(&indent, &indent, &line)
+        })
+        .collect()
 }
 
 fn face(sign: &str, face: &Face) -> String {
