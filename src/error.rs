@@ -23,6 +23,8 @@ pub struct Failure {
     pub hints: Vec<String>,
     /// Every reason of a refusal.
     pub refusals: Vec<Finding>,
+    /// Whether files differ from what they were.
+    pub changed: bool,
 }
 
 impl Failure {
@@ -39,6 +41,7 @@ impl Failure {
             causes: Vec::new(),
             hints,
             refusals: Vec::new(),
+            changed: false,
         }
     }
 
@@ -132,7 +135,16 @@ impl From<RescueError> for Failure {
             },
             other => {
                 let (exit, hint) = ending(&other);
-                Self::of(exit, &other, &hint)
+                let half_way = matches!(
+                    other,
+                    RescueError::Audit { .. }
+                        | RescueError::Interrupted { .. }
+                        | RescueError::Stuck { .. }
+                );
+                Self {
+                    changed: half_way,
+                    ..Self::of(exit, &other, &hint)
+                }
             },
         }
     }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::error::Failure;
-use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::pki::digest::Digest;
 use crate::run::json as to_json;
@@ -53,11 +52,7 @@ pub(super) fn failure(failure: &Failure) -> String {
     };
     let mut object = head("error", None);
     object.insert("at".to_owned(), json!(at));
-    // What stuck half-way is the one failure after which files differ.
-    object.insert(
-        "changed".to_owned(),
-        json!(matches!(failure.exit, Exit::Stuck)),
-    );
+    object.insert("changed".to_owned(), json!(failure.changed));
     object.insert(
         "error".to_owned(),
         json!({

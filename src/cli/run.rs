@@ -1,8 +1,8 @@
 //! `run`, `apply`, `resume`, `rollback`, and the guided rescue.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::apply::Archive;
 use crate::cli::args::{Keeping, PolicyArgs};
@@ -10,20 +10,24 @@ use crate::cli::context::Context;
 use crate::cli::{envelope, inspect, plan};
 use crate::clock::Stopwatch;
 use crate::config;
-use crate::diff;
+use crate::diff::{self, Diff};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::rescue::{Done, Means, RescueError};
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
 use crate::journal::Verdict;
+use crate::pki::digest::Digest;
+use crate::place::Place;
 use crate::plan::Plan;
+use crate::plan::step::{Commit, Remaining};
 use crate::render::text;
 use crate::run;
 use crate::sign::AuditKey;
 use crate::terminal::progress::Progress;
 use crate::terminal::prompt::{self, Answer};
 use crate::terminal::{say, tell};
+use crate::verification::Verification;
 
 pub(super) fn run(
     context: &Context,
@@ -178,10 +182,7 @@ pub(super) fn consent(
 /// Whether nothing was changed because nothing was to be changed.
 pub(super) fn nothing(context: &Context, inventory: &Inventory) -> Exit {
     if context.json() {
-        let payload = json!({
-            "run_id": null, "steps": [], "downtime_seconds": 0, "backup": null, "audit": null,
-            "verification": null, "diff": { "before": [], "after": [] }, "next": [],
-        });
+        let payload = Report::default();
         say(&envelope::wrap(
             "run",
             context.binary(),
@@ -268,18 +269,23 @@ fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
     let audit = done.path.join(run::AUDIT);
     if context.json() {
         let steps = done.plan.phases.commit.iter();
-        let payload = json!({
-            "run_id": done.run,
-            "outcome": done.verdict,
-            "steps": steps.map(|c| json!({ "id": c.id, "credential": c.credential, "at": c.at, "why": c.why })).collect::<Vec<_>>(),
-            "downtime_seconds": 0,
-            "elapsed_ms": done.elapsed_ms,
-            "backup": done.path.join(run::BACKUP),
-            "audit": { "path": audit, "sha256": done.audit.sha256, "signer": done.audit.fingerprint, "public_key": done.audit.public },
-            "verification": done.verification,
-            "diff": done.diff,
-            "next": done.plan.remaining,
-        });
+        let payload = Report {
+            run_id: Some(&done.run),
+            outcome: Some(done.verdict),
+            steps: steps.map(Step::of).collect(),
+            elapsed_ms: done.elapsed_ms,
+            backup: Some(done.path.join(run::BACKUP)),
+            audit: Some(Evidence {
+                path: audit,
+                sha256: done.audit.sha256,
+                signer: &done.audit.fingerprint,
+                public_key: &done.audit.public,
+            }),
+            verification: Some(&done.verification),
+            diff: done.diff.clone(),
+            next: &done.plan.remaining,
+            ..Report::default()
+        };
         let inventory = site.observe(false).ok();
         say(&envelope::wrap(
             "run",
@@ -321,4 +327,49 @@ fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
     }
     say(&out);
     Exit::Done
+}
+
+/// What the JSON of a run says beside its envelope.
+#[derive(Default, Serialize)]
+struct Report<'a> {
+    run_id: Option<&'a str>,
+    outcome: Option<Verdict>,
+    steps: Vec<Step<'a>>,
+    /// This version restarts nothing.
+    downtime_seconds: u32,
+    elapsed_ms: u64,
+    backup: Option<PathBuf>,
+    audit: Option<Evidence<'a>>,
+    verification: Option<&'a Verification>,
+    diff: Diff,
+    next: &'a [Remaining],
+}
+
+/// One place that was replaced.
+#[derive(Serialize)]
+struct Step<'a> {
+    id: &'a str,
+    credential: &'a str,
+    at: &'a Place,
+    why: &'a str,
+}
+
+impl<'a> Step<'a> {
+    fn of(commit: &'a Commit) -> Self {
+        Self {
+            id: &commit.id,
+            credential: &commit.credential,
+            at: &commit.at,
+            why: &commit.why,
+        }
+    }
+}
+
+/// The audit, for whoever fetches it.
+#[derive(Serialize)]
+struct Evidence<'a> {
+    path: PathBuf,
+    sha256: Digest,
+    signer: &'a str,
+    public_key: &'a str,
 }
