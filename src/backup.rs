@@ -99,7 +99,7 @@ impl Backup {
             collector.add(place)?;
         }
         for pattern in &profile.backup {
-            for path in expand(disk, pattern)? {
+            for path in disk.expand(pattern)? {
                 collector.below(&path, DEPTH)?;
             }
         }
@@ -207,27 +207,6 @@ pub fn entry_name(place: &Place) -> String {
         .strip_prefix("/")
         .unwrap_or_else(|_| place.path());
     format!("files/{}", path.display())
-}
-
-/// The paths that a pattern stands for; `*` is one name.
-fn expand(disk: &Disk, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
-    let mut paths = vec![PathBuf::from("/")];
-    for name in pattern.split('/').filter(|name| !name.is_empty()) {
-        let mut next = Vec::new();
-        for path in paths {
-            if name == "*" {
-                next.extend(
-                    disk.list(&path)?
-                        .into_iter()
-                        .map(|(name, _)| path.join(name)),
-                );
-            } else {
-                next.push(path.join(name));
-            }
-        }
-        paths = next;
-    }
-    Ok(paths)
 }
 
 struct Collector<'a> {

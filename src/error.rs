@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::audit::AuditError;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::flow::rescue::RescueError;
+use crate::flow::failure::RescueError;
 use crate::flow::site::SiteError;
 use crate::run::RunError;
 use crate::store::StoreError;

@@ -4,25 +4,28 @@
 
 pub mod check;
 pub mod recipe;
+mod refusal;
+mod replacement;
 pub mod step;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
-use crate::inventory::{AuthorityState, CredentialState, Inventory, Node, Placement};
+use crate::inventory::{CredentialState, Inventory, Node, Placement};
 use crate::pki::csr::Template;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
-use crate::place::{Observed, Place};
+use crate::place::Observed;
 use crate::profile::{Consumer, Profile, Reads, RestartKind};
 
-use step::{Commit, MetaPlan, Phases, Remaining, Slot, Source, Stage, StepId};
+use refusal::{inability, unusable_place};
+use replacement::{Issued, Replacement};
+use step::{Commit, MetaPlan, Phases, Remaining, Stage};
 
 /// The version of the plan format that this build writes and reads.
 pub const FORMAT: u16 = 1;
@@ -282,97 +285,18 @@ impl Draft {
                     recipe,
                     why,
                 };
-                self.commits(credential, &stage, inventory, profile, mistrusts);
+                let issued = Issued {
+                    credential,
+                    stage: &stage,
+                    inventory,
+                    profile,
+                    mistrusts,
+                };
+                self.replace(credential, issued.replacements(), inventory);
                 self.phases.stage.push(stage);
                 self.changed.push(credential.id.clone());
             },
             Err(refusal) => self.refusals.push(refusal),
-        }
-    }
-
-    /// The replacements that put one issued credential in place.
-    fn commits(
-        &mut self,
-        credential: &CredentialState,
-        stage: &Stage,
-        inventory: &Inventory,
-        profile: &Profile,
-        mistrusts: bool,
-    ) {
-        let staged = Source::Staged(stage.id.clone());
-        let id = &credential.id;
-        let reuses = stage.recipe.key == step::KeyPlan::Reuse;
-        let modes = profile
-            .credential
-            .get(id)
-            .map(|c| c.create.mode.clone())
-            .unwrap_or_default();
-        let mode = |index: usize| modes.get(index).copied().unwrap_or(0o600);
-        let mut new = NewCommit {
-            draft: self,
-            inventory,
-            credential: id,
-        };
-        match &credential.placement {
-            Placement::Delegated { .. } => {},
-            Placement::Embedded { kubeconfig } => {
-                let mut parts = Vec::new();
-                let blank = inventory
-                    .version(kubeconfig)
-                    .is_none_or(|version| version.size == 0);
-                if blank {
-                    parts.extend(recipe::blank(credential, stage, inventory, profile));
-                }
-                parts.push((Slot::ClientCert, staged.clone()));
-                if !reuses {
-                    parts.push((Slot::ClientKey, staged));
-                }
-                if mistrusts || blank {
-                    parts.push((Slot::Trust, Source::Bundle(vec![credential.signer.clone()])));
-                }
-                new.file(kubeconfig, parts, mode(0), "new credential");
-            },
-            Placement::Pair { cert, key } => {
-                if !reuses {
-                    new.file(key, vec![(Slot::Key, staged.clone())], mode(1), "new key");
-                }
-                new.file(cert, vec![(Slot::Cert, staged)], mode(0), "new certificate");
-            },
-            Placement::Referenced { cert, key, .. } if cert == key => {
-                new.file(
-                    cert,
-                    vec![(Slot::Pem, staged)],
-                    mode(0),
-                    "new certificate and key",
-                );
-            },
-            Placement::Referenced {
-                kubeconfig,
-                cert,
-                key,
-            } => {
-                if !reuses {
-                    new.file(key, vec![(Slot::Key, staged.clone())], mode(0), "new key");
-                }
-                new.file(cert, vec![(Slot::Cert, staged)], mode(0), "new certificate");
-                if mistrusts {
-                    new.trust(kubeconfig, &credential.signer);
-                }
-            },
-            Placement::Pem { path, link } => {
-                let target = path.with_file_name(free_name(credential, link, inventory.at));
-                let entry = Place::Entry(path.clone());
-                let old = inventory.objects.get(&entry).and_then(Observed::present);
-                let old = old.and_then(|version| version.link.as_deref());
-                new.entry(
-                    &target,
-                    (Slot::Pem, staged),
-                    mode(0),
-                    "new certificate and key",
-                );
-                let link = Source::Link(link_text(old, &target));
-                new.entry(path, (Slot::Entry, link), 0o777, "link to the new file");
-            },
         }
     }
 
@@ -384,13 +308,51 @@ impl Draft {
         if kubeconfig.ca_file.is_some() {
             return;
         }
-        let mut new = NewCommit {
-            draft: self,
-            inventory,
-            credential: &credential.id,
-        };
-        new.trust(&kubeconfig.path, &credential.signer);
+        let mended = Replacement::trust(&kubeconfig.path, &credential.signer);
+        self.replace(credential, vec![mended], inventory);
         self.changed.push(credential.id.clone());
+    }
+
+    /// Appends the replacements as numbered steps.
+    fn replace(
+        &mut self,
+        credential: &CredentialState,
+        replacements: Vec<Replacement>,
+        inventory: &Inventory,
+    ) {
+        for Replacement {
+            at,
+            parts,
+            mode,
+            why,
+        } in replacements
+        {
+            // Two ids that name the same file share what the first one puts there.
+            if self.phases.commit.iter().any(|commit| commit.at == at) {
+                continue;
+            }
+            let expect = inventory
+                .objects
+                .get(&at)
+                .cloned()
+                .unwrap_or(Observed::Absent);
+            let meta = match &expect {
+                Observed::Present(_) => MetaPlan::Keep,
+                _ => MetaPlan::Create {
+                    mode,
+                    owner: inventory.owner,
+                },
+            };
+            self.phases.commit.push(Commit {
+                id: format!("c{:02}", self.phases.commit.len() + 1),
+                credential: credential.id.clone(),
+                at,
+                expect,
+                parts,
+                meta,
+                why: why.to_owned(),
+            });
+        }
     }
 
     fn is_changing(&self) -> bool {
@@ -429,183 +391,5 @@ impl Draft {
                 self.refuse(code, &authority.id, text, &hint);
             }
         }
-    }
-}
-
-/// Why an authority cannot sign: code, sentence fragment, way out.
-fn inability(
-    authority: &AuthorityState,
-    inventory: &Inventory,
-) -> Option<(Code, String, &'static str)> {
-    let now = inventory.at;
-    let about =
-        |path: &Path, text: String| format!("CA {} ({}) {text}", authority.id, path.display());
-    let (cert, key) = (&authority.cert_path, &authority.key_path);
-    let defects = defect::of_authority(authority, now, 0);
-    let Some(first) = defects.first() else {
-        let why = "signed none of the certificates that are here: it is another cluster's";
-        let way = "put this cluster's own CA back, or remove the certificates that it did not sign";
-        return is_foreign(authority, inventory)
-            .then(|| (Code::CaUnusable, about(cert, why.to_owned()), way));
-    };
-    let text = first.text(now);
-    Some(match first {
-        Defect::Expired(_) => {
-            let way =
-                "put a CA certificate with the same key and subject and a later end in its place";
-            (Code::CaExpired, about(cert, text), way)
-        },
-        Defect::KeyMissing => {
-            let way = "put the CA's key there for the rescue, or have the certificates signed where it is";
-            (Code::CaKeyMissing, about(key, text), way)
-        },
-        Defect::KeyMismatch => (
-            Code::CaKeyUnusable,
-            about(key, text),
-            "put the key of this very CA there",
-        ),
-        Defect::KeyUnreadable(_) => (
-            Code::CaKeyUnusable,
-            about(key, text),
-            "put the key there, unencrypted, for the rescue",
-        ),
-        Defect::NotYetValid(_) => (Code::CaUnusable, about(cert, text), "check the clock"),
-        _ => (
-            Code::CaUnusable,
-            about(cert, text),
-            "restore it from a backup or another control plane",
-        ),
-    })
-}
-
-/// Whether there are leaves of this authority and it signed none of them.
-fn is_foreign(authority: &AuthorityState, inventory: &Inventory) -> bool {
-    let leaves = inventory
-        .credentials
-        .iter()
-        .filter(|leaf| leaf.signer == authority.id);
-    let mut signed = leaves.filter_map(|leaf| leaf.signed.present()).peekable();
-    signed.peek().is_some() && signed.all(|signed| !signed)
-}
-
-/// A place that is no regular file, or a kubeconfig that cannot be edited: nothing is written over it.
-fn unusable_place(credential: &CredentialState, inventory: &Inventory) -> Option<Finding> {
-    let kubeconfig = matches!(credential.placement, Placement::Embedded { .. });
-    let mut places: Vec<&Path> = vec![credential.path()];
-    if let Placement::Pair { key, .. } = &credential.placement {
-        places.push(key);
-    }
-    let pem = matches!(credential.placement, Placement::Pem { .. });
-    let refuse = |path: &Path, why: &str| Finding {
-        code: Code::Unreadable,
-        severity: Severity::Critical,
-        subject: credential.id.clone(),
-        text: format!("{} ({}) {why}", credential.id, path.display()),
-        hint: format!(
-            "mend or move {} away, or leave it out: --skip {}",
-            path.display(),
-            credential.id
-        ),
-    };
-    let entry = inventory
-        .objects
-        .get(&Place::Entry(credential.path().clone()));
-    if let Some(Observed::Unknown(why)) = entry {
-        return Some(refuse(credential.path(), why));
-    }
-    for path in places {
-        match inventory.objects.get(&Place::File(path.to_path_buf())) {
-            // A link whose target is gone is replaced; the name itself must be a file or a link.
-            Some(Observed::Unknown(why)) if !pem => return Some(refuse(path, why)),
-            Some(Observed::Present(version)) if kubeconfig && version.size > 0 => {
-                if let Observed::Unknown(why) = &credential.chain
-                    && credential.kubeconfig.is_none()
-                {
-                    return Some(refuse(path, why));
-                }
-            },
-            _ => {},
-        }
-    }
-    None
-}
-
-/// The name of a versioned file: the kubelet's, of the first second from `at` on whose name is not taken.
-fn free_name(credential: &CredentialState, link: &str, at: Utc) -> String {
-    let name = |second: i64| link.replace("{stamp}", &at.plus(second).kubelet_stamp());
-    let free = |name: &String| !credential.taken.contains(name);
-    let seconds = 0..=i64::try_from(credential.taken.len()).unwrap_or(0);
-    seconds.map(name).find(free).unwrap_or_else(|| name(0))
-}
-
-/// The link's text in the form that the old one had: relative if that was, else absolute, as the kubelet writes it.
-fn link_text(old: Option<&Path>, target: &Path) -> std::path::PathBuf {
-    match (old, target.file_name()) {
-        (Some(old), Some(name)) if old.is_relative() => name.into(),
-        _ => target.to_path_buf(),
-    }
-}
-
-/// Appends commits to a draft.
-struct NewCommit<'a> {
-    draft: &'a mut Draft,
-    inventory: &'a Inventory,
-    credential: &'a str,
-}
-
-impl NewCommit<'_> {
-    fn file(&mut self, path: &Path, parts: Vec<(Slot, Source)>, mode: u32, why: &str) {
-        self.push(Place::File(path.to_path_buf()), parts, mode, why);
-    }
-
-    fn entry(&mut self, path: &Path, part: (Slot, Source), mode: u32, why: &str) {
-        self.push(Place::Entry(path.to_path_buf()), vec![part], mode, why);
-    }
-
-    fn trust(&mut self, kubeconfig: &Path, authority: &str) {
-        let bundle = Source::Bundle(vec![authority.to_owned()]);
-        self.file(
-            kubeconfig,
-            vec![(Slot::Trust, bundle)],
-            0o600,
-            "the node's own CA",
-        );
-    }
-
-    fn push(&mut self, at: Place, parts: Vec<(Slot, Source)>, mode: u32, why: &str) {
-        // Two ids that name the same file share what the first one puts there.
-        if self
-            .draft
-            .phases
-            .commit
-            .iter()
-            .any(|commit| commit.at == at)
-        {
-            return;
-        }
-        let expect = self
-            .inventory
-            .objects
-            .get(&at)
-            .cloned()
-            .unwrap_or(Observed::Absent);
-        let meta = match &expect {
-            Observed::Present(_) => MetaPlan::Keep,
-            _ => MetaPlan::Create {
-                mode,
-                owner: self.inventory.owner,
-            },
-        };
-        let id: StepId = format!("c{:02}", self.draft.phases.commit.len() + 1);
-        let (credential, why) = (self.credential.to_owned(), why.to_owned());
-        self.draft.phases.commit.push(Commit {
-            id,
-            credential,
-            at,
-            expect,
-            parts,
-            meta,
-            why,
-        });
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::{envelope, run};
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::flow::rescue::RescueError;
+use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
 use crate::journal::{self, Body, Way};
 use crate::ledger;

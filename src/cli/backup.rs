@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::{envelope, plan, run};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::flow::rescue::RescueError;
+use crate::flow::failure::RescueError;
 use crate::pki::digest::Digest;
 use crate::terminal::say;
 

@@ -1,29 +1,22 @@
 //! The rescue: look, plan, back up, issue, replace, verify, audit; and the ways back.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::apply::{self, ApplyError, Event, Hands};
-use crate::audit::{self, AuditError, Written};
-use crate::backup::{AuthorityKeys, Backup, BackupError};
+use crate::audit::{self, Written};
+use crate::backup::{AuthorityKeys, Backup};
 use crate::clock::Stopwatch;
-use crate::crypto::CryptoError;
 use crate::diff::{self, Diff};
-use crate::finding::{Code, Finding, Severity};
+use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
-use crate::journal::{self, Begin, Body, Verdict, Way};
+use crate::journal::{self, Body, Verdict, Way};
 use crate::pki::digest::Digest;
-use crate::place::{Observed, Place};
-use crate::plan::step::MetaPlan;
-use crate::plan::{self, Plan, Policy, Refusals};
-use crate::run::{self, Run, RunError};
+use crate::plan::{self, Plan, Policy};
+use crate::run::{self, Run};
 use crate::sign::AuditKey;
-use crate::store::{Lock, RunDir, StoreError};
+use crate::store::{Lock, StoreError};
 use crate::verification::{self, Verification};
-
-/// Space that a run needs beside the backup, in bytes: journal, reports, audit.
-const HEADROOM: u64 = 8 << 20;
 
 /// Circumstances of a run that its journal tells.
 #[derive(Clone, Debug, Default)]
@@ -76,122 +69,12 @@ pub struct Done {
     pub elapsed_ms: u64,
 }
 
-/// Why a rescue did not happen, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum RescueError {
-    /// The audit cannot be written; the rest is done.
-    #[error("the run {run} is done, but its audit could not be written")]
-    Audit {
-        /// The run.
-        run: String,
-        /// Why.
-        source: AuditError,
-    },
-    /// There is no usable backup, so nothing was changed.
-    #[error("there is no backup, so nothing was changed")]
-    Backup(#[source] BackupError),
-    /// The plan breaks its own rules.
-    #[error("the plan is not sound: {}", .0.join("; "))]
-    Bug(Vec<String>),
-    /// Randomness.
-    #[error(transparent)]
-    Crypto(#[from] CryptoError),
-    /// A step failed; everything is as it was.
-    #[error("the run {run} failed and was rolled back")]
-    Failed {
-        /// The run.
-        run: String,
-        /// Why.
-        source: ApplyError,
-    },
-    /// Undoing would overwrite what somebody changed since.
-    #[error("{} changed after the run {run}", list(.places))]
-    Foreign {
-        /// The run.
-        run: String,
-        /// Where.
-        places: Vec<Place>,
-    },
-    /// A signal came between two steps.
-    #[error("the run {run} was stopped by signal {signal}")]
-    Interrupted {
-        /// The run.
-        run: String,
-        /// The signal.
-        signal: i32,
-    },
-    /// What an undo needs was pruned or damaged.
-    #[error("the run {run} cannot be undone: {what} in its directory is missing or damaged")]
-    Lost {
-        /// The run.
-        run: String,
-        /// The file.
-        what: String,
-    },
-    /// There is no run to work on.
-    #[error("there is no run to {0}")]
-    NoRun(&'static str),
-    /// Nothing can be planned.
-    #[error("refused before any change")]
-    Refused(Vec<Finding>),
-    /// The run directory or journal failed before any change.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// The plan was made from something else.
-    #[error("{0}")]
-    Stale(String),
-    /// A signal came before the first change.
-    #[error("the run {run} was stopped by signal {signal} before it changed anything")]
-    Stopped {
-        /// The run.
-        run: String,
-        /// The signal.
-        signal: i32,
-    },
-    /// The store failed before any change.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A step failed, and so did going back, or going back is not ours to decide.
-    #[error("the run {run} is stuck half-way")]
-    Stuck {
-        /// The run.
-        run: String,
-        /// Why it stopped.
-        source: ApplyError,
-    },
-    /// An earlier run is neither done nor undone.
-    #[error("the run {0} is neither done nor undone")]
-    Unfinished(String),
-    /// What was written does not prove right.
-    #[error("the run {run} did not prove right and was rolled back: {why}")]
-    Unproved {
-        /// The run.
-        run: String,
-        /// The first check that failed.
-        why: String,
-    },
-}
-
-impl From<Refusals> for RescueError {
-    fn from(refusals: Refusals) -> Self {
-        Self::Refused(refusals.0)
-    }
-}
-
 /// The record of a person who takes up a run again.
 fn taken_up(goal: Way, means: &Means) -> Body {
     Body::Resume {
         goal,
         operator: Some(means.circumstances.operator.clone()),
     }
-}
-
-fn list(places: &[Place]) -> String {
-    places
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 impl Site {
@@ -256,7 +139,7 @@ impl Site {
             .map_err(RescueError::Backup)?;
         let packed = backup.pack().map_err(RescueError::Backup)?;
         self.refuse_hopeless(&plan, packed.len() as u64)?;
-        let name = run::name(plan.at)?;
+        let name = self.free_run_name(plan.at)?;
         let mut directories = self.directories(&plan)?;
         directories.extend(self.state_directory()?);
         let dir = self.state.run_dir(&self.run_path(&name), true)?;
@@ -447,57 +330,6 @@ impl Site {
         })
     }
 
-    /// Writes the backup, reads it back and compares it with its sources, before the first change.
-    fn keep(
-        &self,
-        run: &mut Run,
-        backup: &Backup,
-        packed: &[u8],
-        means: &Means,
-    ) -> Result<(), RescueError> {
-        run.dir.write(run::BACKUP, packed)?;
-        let read = run.dir.read(run::BACKUP)?.unwrap_or_default();
-        let again = Backup::unpack(&read).map_err(RescueError::Backup)?;
-        again.compare(&self.disk).map_err(RescueError::Backup)?;
-        let files = backup.manifest.entries.len();
-        let sha256 = Digest::of(packed);
-        run.append(Body::Backup {
-            path: run::BACKUP.to_owned(),
-            sha256,
-            files,
-        })?;
-        if let Some(directory) = means.backup_to {
-            self.carry_away(run, directory)?;
-        }
-        Ok(())
-    }
-
-    /// A second copy for the stick, without CA keys.
-    fn carry_away(&self, run: &mut Run, directory: &Path) -> Result<(), RescueError> {
-        let inventory = self.observe(false)?;
-        let backup = Backup::collect(
-            &self.disk,
-            &self.profile,
-            &inventory,
-            AuthorityKeys::LeftOut,
-        )
-        .map_err(RescueError::Backup)?;
-        let packed = backup.pack().map_err(RescueError::Backup)?;
-        let name = journal::begin(run.records()).map(|begin| begin.run.clone());
-        let name = format!("backup-{}.tar.gz", name.unwrap_or_default());
-        let stick = RunDir::on_host(directory)?;
-        stick.write(&name, &packed)?;
-        let read = stick.read(&name)?.unwrap_or_default();
-        Backup::unpack(&read).map_err(RescueError::Backup)?;
-        let path = directory.join(name).display().to_string();
-        let (sha256, files) = (Digest::of(&packed), backup.manifest.entries.len());
-        Ok(run.append(Body::Backup {
-            path,
-            sha256,
-            files,
-        })?)
-    }
-
     fn backup_of(&self, run: &Run) -> Result<Option<Backup>, RescueError> {
         let plan::Purpose::Restore(path) = &run.plan.purpose else {
             return Ok(None);
@@ -507,138 +339,7 @@ impl Site {
             .map(Some)
             .map_err(RescueError::Backup)
     }
-
-    /// Refuses what cannot end well: a target that cannot be written, too little space.
-    fn refuse_hopeless(&self, plan: &Plan, backup: u64) -> Result<(), RescueError> {
-        let mut refusals = Vec::new();
-        let refuse = |subject: &Path, text: String, hint: &str| Finding {
-            code: Code::Unwritable,
-            severity: Severity::Critical,
-            subject: subject.display().to_string(),
-            text,
-            hint: hint.to_owned(),
-        };
-        let mut parents: Vec<&Path> = plan
-            .phases
-            .commit
-            .iter()
-            .filter_map(|commit| commit.at.path().parent())
-            .collect();
-        parents.sort_unstable();
-        parents.dedup();
-        let state = (&self.state, self.look.state_dir.as_path());
-        for (disk, parent) in parents
-            .into_iter()
-            .map(|parent| (&self.disk, parent))
-            .chain([state])
-        {
-            if let Err(error) = disk.writable(parent) {
-                let why = std::error::Error::source(&error)
-                    .map_or_else(|| error.to_string(), ToString::to_string);
-                let text = format!("{} cannot be written: {why}", parent.display());
-                refusals.push(refuse(parent, text, "mount it writable, or run as root"));
-            }
-        }
-        let (needed, free) = (
-            2 * backup + HEADROOM,
-            self.state.free_bytes(&self.look.state_dir)?,
-        );
-        if free < needed {
-            let dir = &self.look.state_dir;
-            let text = format!(
-                "{} has {} MiB free, backup and journal need {} MiB",
-                dir.display(),
-                free >> 20,
-                (needed >> 20) + 1
-            );
-            refusals.push(refuse(
-                dir,
-                text,
-                "free some space, or name another place: --state-dir DIR",
-            ));
-        }
-        if refusals.is_empty() {
-            Ok(())
-        } else {
-            Err(RescueError::Refused(refusals))
-        }
-    }
-
-    /// Times of the directories that the plan changes, by their real paths.
-    fn directories(&self, plan: &Plan) -> Result<Directories, RescueError> {
-        let mut times = BTreeMap::new();
-        for commit in &plan.phases.commit {
-            let at = match &commit.at {
-                Place::File(path) => self.disk.real_path(path)?.unwrap_or_else(|| path.clone()),
-                Place::Entry(path) => path.clone(),
-            };
-            times.extend(self.nearest(at.parent())?);
-        }
-        Ok(times)
-    }
-
-    /// The directory in which the state directory will be made.
-    fn state_directory(&self) -> Result<Directories, RescueError> {
-        let elsewhere = self.state.root() != self.disk.root();
-        let exists = !matches!(self.state.kind(&self.look.state_dir)?, Observed::Absent);
-        if elsewhere || exists {
-            Ok(BTreeMap::new())
-        } else {
-            self.nearest(self.look.state_dir.parent())
-        }
-    }
-
-    /// The nearest directory that exists, with its times.
-    fn nearest(&self, from: Option<&Path>) -> Result<Directories, RescueError> {
-        let mut at = from;
-        while let Some(directory) = at {
-            if let Some(times) = self.disk.directory_times(directory)? {
-                return Ok([(directory.display().to_string(), times)].into());
-            }
-            at = directory.parent();
-        }
-        Ok(BTreeMap::new())
-    }
-
-    fn begin(
-        &self,
-        name: &str,
-        plan: &Plan,
-        means: &Means,
-        directories: Directories,
-    ) -> Result<Begin, RescueError> {
-        let mut made = Vec::new();
-        for commit in &plan.phases.commit {
-            let creates = matches!(commit.meta, MetaPlan::Create { .. } | MetaPlan::Restore(_));
-            let mut parent = commit.at.path().parent().filter(|_| creates);
-            while let Some(directory) = parent {
-                if !matches!(self.disk.kind(directory)?, Observed::Absent) {
-                    break;
-                }
-                made.push(directory.display().to_string());
-                parent = directory.parent();
-            }
-        }
-        made.sort();
-        made.dedup();
-        let who = &means.circumstances;
-        Ok(Begin {
-            run: name.to_owned(),
-            plan: Digest::of(&plan.to_json()),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            binary: who.binary,
-            operator: who.operator.clone(),
-            ticket: who.ticket.clone(),
-            reason: who.reason.clone(),
-            command: who.command.clone(),
-            directories,
-            made,
-        })
-    }
 }
-
-/// Times of directories by path: access, change.
-type Directories = BTreeMap<String, (crate::place::FileTime, crate::place::FileTime)>;
 
 /// Going back is not stopped half-way by the signal that made it necessary.
 fn uninterrupted<'a>(hands: &'a Hands<'a>) -> Hands<'a> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::backup::{self, AuthorityKeys, Backup};
-use crate::flow::rescue::RescueError;
+use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
 use crate::pki::digest::Digest;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::clock::Stopwatch;
+use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
 use crate::journal::{self, Verdict};
 use crate::pki::utc::Utc;
@@ -43,6 +44,20 @@ impl Site {
             .into_iter()
             .filter_map(|(name, _)| name.into_string().ok());
         Ok(names.filter(|name| run::is_name(name)).collect())
+    }
+
+    /// A name for a new run that sorts after all others, also after one that began in the same second.
+    pub(super) fn free_run_name(&self, at: Utc) -> Result<String, RescueError> {
+        let newest = self.run_names()?.pop().unwrap_or_default();
+        let mut name = run::name(at)?;
+        // The clock gate has refused a time that lies further behind the last run than this.
+        for second in 1..=600 {
+            if name > newest {
+                break;
+            }
+            name = run::name(at.plus(second))?;
+        }
+        Ok(name)
     }
 
     /// The directory of a run, as the node says it.

@@ -24,35 +24,13 @@ pub(super) fn search(
     let owned: BTreeSet<&Path> = owned.iter().map(PathBuf::as_path).collect();
     let mut found = Vec::new();
     for pattern in &profile.search {
-        for dir in expand(reader, pattern)? {
+        for dir in reader.expand(pattern)? {
             below(reader, &dir, DEPTH, &owned, &mut found)?;
         }
     }
     found.sort_by(|a: &Found, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
-}
-
-/// The paths that a pattern stands for; `*` is one name.
-pub(crate) fn expand(reader: &Reader, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
-    let mut paths = vec![PathBuf::from("/")];
-    for name in pattern.split('/').filter(|name| !name.is_empty()) {
-        let mut next = Vec::new();
-        for path in paths {
-            if name == "*" {
-                next.extend(
-                    reader
-                        .list(&path)?
-                        .into_iter()
-                        .map(|(name, _)| path.join(name)),
-                );
-            } else {
-                next.push(path.join(name));
-            }
-        }
-        paths = next;
-    }
-    Ok(paths)
 }
 
 fn below(

@@ -106,6 +106,10 @@ impl<'a> Reader<'a> {
         Ok(listed.into_iter().filter_map(utf8).collect())
     }
 
+    pub(super) fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
+        self.disk.expand(pattern)
+    }
+
     pub(super) fn owner(&self, dir: &Path) -> Result<Option<(u32, u32)>, StoreError> {
         Ok(self
             .disk

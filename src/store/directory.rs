@@ -13,6 +13,31 @@ use super::{StoreError, failed};
 use crate::place::FileTime;
 
 impl Disk {
+    /// The paths that a pattern stands for; `*` is one name. What cannot be listed holds nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooMany`].
+    pub fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let mut paths = vec![PathBuf::from("/")];
+        for name in pattern.split('/').filter(|name| !name.is_empty()) {
+            let mut next = Vec::new();
+            for path in paths {
+                if name != "*" {
+                    next.push(path.join(name));
+                    continue;
+                }
+                let listed = match self.list(&path) {
+                    Err(StoreError::List { .. }) => Vec::new(),
+                    other => other?,
+                };
+                next.extend(listed.into_iter().map(|(name, _)| path.join(name)));
+            }
+            paths = next;
+        }
+        Ok(paths)
+    }
+
     /// Tells access and modification time of a directory, links followed; `None` if there is none.
     ///
     /// # Errors

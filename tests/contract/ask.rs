@@ -90,7 +90,7 @@ fn an_answer_no_on_a_terminal_changes_nothing() {
     let line = format!("echo | timeout 60 script -qec '{line}' /dev/null");
     let ran = other("sh", &["-c", &line], &node.root);
     assert_eq!(ran.code, 4, "{}{}", ran.stdout, ran.stderr);
-    ran.prints("Apply this plan?")
+    ran.prints("Apply this plan")
         .prints("declined; nothing was changed");
     assert_same(&before, &node.snapshot());
 }
