@@ -74,8 +74,8 @@ pub enum BackupError {
     /// What was written is not what is on the disk.
     #[error("the backup of {0} is not what is on the disk")]
     Differs(String),
-    /// The archive is no backup of ours.
-    #[error("it is no backup: {0}")]
+    /// The archive is damaged, or no backup of ours.
+    #[error("the archive is not intact: {0}")]
     Foreign(String),
     /// Reading a source failed.
     #[error(transparent)]
@@ -160,7 +160,9 @@ impl Backup {
             if version.link.is_none()
                 && backup.bytes(place).map(|bytes| Digest::of(bytes)) != Some(version.sha256)
             {
-                return Err(BackupError::Differs(place.to_string()));
+                return Err(BackupError::Foreign(format!(
+                    "the bytes of {place} are not those of its manifest"
+                )));
             }
         }
         let named = backup

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::flow::failure::RescueError;
 use crate::flow::site::SiteError;
+use crate::profile::{builtin, nearest};
 use crate::run::RunError;
 use crate::store::StoreError;
 
@@ -84,8 +85,13 @@ impl From<SiteError> for Failure {
             SiteError::Profile { .. } => {
                 Self::of(Exit::Refused, &error, "rescue-kit profile validate FILE")
             },
-            SiteError::UnknownProfile(_) => {
-                Self::of(Exit::Usage, &error, "rescue-kit profile list")
+            SiteError::UnknownProfile(ref name) => {
+                let near = nearest(name, builtin::names());
+                let hint = near.map_or_else(
+                    || "rescue-kit profile list".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                Self::of(Exit::Usage, &error, &hint)
             },
         }
     }

@@ -219,7 +219,11 @@ fn rescued(
             &context.painter,
         ));
         say("\n");
-        say(&text::verification(&done.verification, &context.painter));
+        say(&text::verification(
+            &done.verification,
+            context.global.verbose > 0,
+            &context.painter,
+        ));
         say(&format!(
             "rescued in {}.{:03} s, the making of the files included\naudit  {}\nsigner {}\n",
             done.elapsed_ms / 1000,

@@ -309,7 +309,11 @@ fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
     };
     let mut out = format!("{head}\n");
     if !context.global.quiet {
-        out.push_str(&text::verification(&done.verification, &context.painter));
+        out.push_str(&text::verification(
+            &done.verification,
+            context.global.verbose > 0,
+            &context.painter,
+        ));
         if context.global.diff {
             out.push_str(&text::diff(&done.diff, &context.painter));
         }

@@ -24,7 +24,11 @@ pub(super) fn verify(context: &Context) -> Result<Exit, Failure> {
             payload,
         ));
     } else {
-        say(&text::verification(&proved, &context.painter));
+        say(&text::verification(
+            &proved,
+            context.global.verbose > 0,
+            &context.painter,
+        ));
     }
     Ok(if proved.passed() {
         Exit::Done

@@ -170,15 +170,16 @@ pub fn diff(diff: &Diff, paint: &dyn Paint) -> String {
     text
 }
 
-/// What was proved: failures in full, the rest in numbers.
-pub fn verification(verification: &Verification, paint: &dyn Paint) -> String {
+/// What was proved: failures in full, the rest in numbers; with `all` everything in full.
+pub fn verification(verification: &Verification, all: bool, paint: &dyn Paint) -> String {
     let (pass, fail, unchecked) = verification.counts();
     let mut text = String::new();
     for check in &verification.checks {
         let (label, tone, why) = match &check.outcome {
+            Outcome::Pass if all => ("passed", Tone::Good, "yes"),
             Outcome::Pass => continue,
-            Outcome::Fail(why) => ("failed", Tone::Bad, why),
-            Outcome::Unchecked(why) => ("unchecked", Tone::Warn, why),
+            Outcome::Fail(why) => ("failed", Tone::Bad, why.as_str()),
+            Outcome::Unchecked(why) => ("unchecked", Tone::Warn, why.as_str()),
         };
         let painted = paint.paint(tone, label);
         let what = format!("{} of {}: {}", check.name, check.subject, printable(why));

@@ -186,7 +186,7 @@ fn an_archive_that_is_only_packed_again_is_whole() {
 
 #[test]
 fn an_archive_whose_files_are_not_those_of_its_manifest_is_refused() {
-    let lost = "the backup of /etc/kubernetes/admin.conf is not what";
+    let lost = "the bytes of /etc/kubernetes/admin.conf are not those of its manifest";
     let table = [
         ("echo evil > files/etc/kubernetes/admin.conf", lost),
         ("rm files/etc/kubernetes/admin.conf", lost),
@@ -202,7 +202,7 @@ fn an_archive_whose_files_are_not_those_of_its_manifest_is_refused() {
             "sed -i 's/\"format\"/\"fromat\"/' manifest.json",
             "unknown field `fromat`",
         ),
-        ("echo > manifest.json", "it is no backup"),
+        ("echo > manifest.json", "the archive is not intact"),
     ];
     for (edit, why) in table {
         let node = Node::real("p256", "expired");
