@@ -192,6 +192,7 @@ fn blank(id: &str, rule: &Credential) -> CredentialState {
     }
 }
 
+/// Reads a kubeconfig and the credential of its current context, embedded or in the files that it names.
 fn read_kubeconfig(
     reader: &Reader,
     profile: &Profile,
@@ -199,47 +200,23 @@ fn read_kubeconfig(
     at: PathBuf,
     state: &mut CredentialState,
 ) -> Result<(), StoreError> {
-    let parsed = match reader.bytes(&at)? {
-        Observed::Absent => Observed::Absent,
-        Observed::Unknown(why) => Observed::Unknown(why),
-        Observed::Present(bytes) if bytes.is_empty() => Observed::Unknown("is empty".to_owned()),
-        Observed::Present(bytes) => match Kubeconfig::parse(&bytes) {
-            Ok(kubeconfig) => Observed::Present(kubeconfig),
-            Err(error) => Observed::Unknown(error.to_string()),
-        },
-    };
+    let parsed = parsed_kubeconfig(reader, &at)?;
     state.placement = Placement::Embedded {
         kubeconfig: at.clone(),
     };
     let kubeconfig = match parsed {
+        Observed::Present(kubeconfig) => kubeconfig,
         Observed::Absent => return Ok(()),
         Observed::Unknown(why) => {
             state.chain = Observed::Unknown(why);
             return Ok(());
         },
-        Observed::Present(kubeconfig) => kubeconfig,
     };
     let dir = at.parent().unwrap_or_else(|| Path::new("/")).to_path_buf();
-    let (ca, ca_file) = match &kubeconfig.ca {
-        Material::Absent => (Observed::Absent, None),
-        Material::Embedded(pem) => (reader::parsed_certs(pem), None),
-        Material::File(file) => (reader.certs(&dir.join(file))?, Some(dir.join(file))),
-    };
-    state.kubeconfig = Some(KubeconfigState {
-        path: at.clone(),
-        server: kubeconfig.server.clone(),
-        user: kubeconfig.user.clone(),
-        ca,
-        ca_file,
-    });
+    state.kubeconfig = Some(surroundings(reader, &kubeconfig, &at, &dir)?);
     match (&kubeconfig.cert, &kubeconfig.key) {
-        (Material::File(cert), key) => {
-            let cert = dir.join(cert);
-            let key = if let Material::File(key) = key {
-                dir.join(key)
-            } else {
-                cert.clone()
-            };
+        (Material::File(cert), Material::File(key)) => {
+            let (cert, key) = (dir.join(cert), dir.join(key));
             if let Some(to) = owner_of(&cert, profile, facts) {
                 state.placement = Placement::Delegated { kubeconfig: at, to };
                 return Ok(());
@@ -252,12 +229,49 @@ fn read_kubeconfig(
                 key,
             };
         },
+        (Material::File(_), _) | (_, Material::File(_)) => {
+            let why = "names a file for one half of its credential and embeds the other";
+            state.chain = Observed::Unknown(why.to_owned());
+        },
         (cert, key) => {
             state.chain = embedded(cert, reader::parsed_certs, "names no client certificate");
             state.key = embedded(key, reader::parsed_key, "names no client key");
         },
     }
     Ok(())
+}
+
+fn parsed_kubeconfig(reader: &Reader, at: &Path) -> Result<Observed<Kubeconfig>, StoreError> {
+    Ok(match reader.bytes(at)? {
+        Observed::Absent => Observed::Absent,
+        Observed::Unknown(why) => Observed::Unknown(why),
+        Observed::Present(bytes) if bytes.is_empty() => Observed::Unknown("is empty".to_owned()),
+        Observed::Present(bytes) => match Kubeconfig::parse(&bytes) {
+            Ok(kubeconfig) => Observed::Present(kubeconfig),
+            Err(error) => Observed::Unknown(error.to_string()),
+        },
+    })
+}
+
+/// What a kubeconfig says beside the credential; paths in it are relative to its directory.
+fn surroundings(
+    reader: &Reader,
+    kubeconfig: &Kubeconfig,
+    at: &Path,
+    dir: &Path,
+) -> Result<KubeconfigState, StoreError> {
+    let (ca, ca_file) = match &kubeconfig.ca {
+        Material::Absent => (Observed::Absent, None),
+        Material::Embedded(pem) => (reader::parsed_certs(pem), None),
+        Material::File(file) => (reader.certs(&dir.join(file))?, Some(dir.join(file))),
+    };
+    Ok(KubeconfigState {
+        path: at.to_path_buf(),
+        server: kubeconfig.server.clone(),
+        user: kubeconfig.user.clone(),
+        ca,
+        ca_file,
+    })
 }
 
 fn embedded<T>(

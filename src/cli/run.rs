@@ -266,72 +266,62 @@ pub(super) fn audit_key(path: &Path) -> Result<AuditKey, Failure> {
 
 /// Says what was done.
 fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
-    let scope = done.verification.scope;
-    let audit = done.path.join(run::AUDIT);
     if context.json() {
-        let steps = done.plan.phases.commit.iter();
-        let payload = Report {
-            run_id: Some(&done.run),
-            outcome: Some(done.verdict),
-            steps: steps.map(Step::of).collect(),
-            elapsed_ms: done.elapsed_ms,
-            backup: Some(done.path.join(run::BACKUP)),
-            audit: Some(Evidence {
-                path: audit,
-                sha256: done.audit.sha256,
-                signer: &done.audit.fingerprint,
-                public_key: &done.audit.public,
-            }),
-            verification: Some(&done.verification),
-            diff: done.diff.clone(),
-            next: &done.plan.remaining,
-            ..Report::default()
-        };
         let inventory = site.observe(false).ok();
+        let (binary, report) = (context.binary(), Report::of(done));
         say(&envelope::wrap(
             "run",
-            context.binary(),
+            binary,
             inventory.as_ref(),
             true,
-            payload,
+            report,
         ));
-        return Exit::Done;
+    } else {
+        say(&summary(context, done));
     }
-    let seconds = done.elapsed_ms / 1000;
-    let millis = done.elapsed_ms % 1000;
-    let head = match done.verdict {
-        Verdict::Done => format!(
-            "issued {} certificates, replaced {} places in {seconds}.{millis:03} s",
-            done.plan.phases.stage.len(),
-            done.plan.phases.commit.len()
-        ),
-        Verdict::RolledBack => format!("everything is as it was before the run {}", done.run),
-    };
-    let mut out = format!("{head}\n");
-    if !context.global.quiet {
-        out.push_str(&text::verification(
-            &done.verification,
-            context.global.verbose > 0,
-            &context.painter,
-        ));
-        if context.global.diff {
-            out.push_str(&text::diff(&done.diff, &context.painter));
-        }
-        out.push_str(&format!("run     {}\n", done.run));
-        out.push_str(&format!("audit   {}\n", audit.display()));
-        out.push_str(&format!("sha256  {}\n", done.audit.sha256));
-        out.push_str(&format!("signer  {}\n", done.audit.fingerprint));
-        if done.verdict == Verdict::Done {
-            out.push_str(&format!("undo    rescue-kit rollback {}\n", done.run));
-            out.push_str(&text::remaining(
-                &done.plan.remaining,
-                scope,
-                &context.painter,
-            ));
-        }
-    }
-    say(&out);
     Exit::Done
+}
+
+/// One line for `--quiet`; otherwise what was proved, where the evidence is, and what remains to be done.
+fn summary(context: &Context, done: &Done) -> String {
+    let mut out = match done.verdict {
+        Verdict::Done => format!(
+            "issued {} certificates, replaced {} places in {}.{:03} s\n",
+            done.plan.phases.stage.len(),
+            done.plan.phases.commit.len(),
+            done.elapsed_ms / 1000,
+            done.elapsed_ms % 1000
+        ),
+        Verdict::RolledBack => format!("everything is as it was before the run {}\n", done.run),
+    };
+    if context.global.quiet {
+        return out;
+    }
+    let paint = &context.painter;
+    out.push_str(&text::verification(
+        &done.verification,
+        context.global.verbose > 0,
+        paint,
+    ));
+    if context.global.diff {
+        out.push_str(&text::diff(&done.diff, paint));
+    }
+    out.push_str(&format!("run     {}\n", done.run));
+    out.push_str(&format!(
+        "audit   {}\n",
+        done.path.join(run::AUDIT).display()
+    ));
+    out.push_str(&format!("sha256  {}\n", done.audit.sha256));
+    out.push_str(&format!("signer  {}\n", done.audit.fingerprint));
+    if done.verdict == Verdict::Done {
+        out.push_str(&format!("undo    rescue-kit rollback {}\n", done.run));
+        out.push_str(&text::remaining(
+            &done.plan.remaining,
+            done.verification.scope,
+            paint,
+        ));
+    }
+    out
 }
 
 /// What the JSON of a run says beside its envelope.
@@ -348,6 +338,28 @@ struct Report<'a> {
     verification: Option<&'a Verification>,
     diff: Diff,
     next: &'a [Remaining],
+}
+
+impl<'a> Report<'a> {
+    fn of(done: &'a Done) -> Self {
+        Self {
+            run_id: Some(&done.run),
+            outcome: Some(done.verdict),
+            steps: done.plan.phases.commit.iter().map(Step::of).collect(),
+            elapsed_ms: done.elapsed_ms,
+            backup: Some(done.path.join(run::BACKUP)),
+            audit: Some(Evidence {
+                path: done.path.join(run::AUDIT),
+                sha256: done.audit.sha256,
+                signer: &done.audit.fingerprint,
+                public_key: &done.audit.public,
+            }),
+            verification: Some(&done.verification),
+            diff: done.diff.clone(),
+            next: &done.plan.remaining,
+            ..Self::default()
+        }
+    }
 }
 
 /// One place that was replaced.
