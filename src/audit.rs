@@ -19,7 +19,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{self, ArchiveError, Entry};
-use crate::defect;
 use crate::diff;
 use crate::finding;
 use crate::inventory::{Inventory, Scope};
@@ -480,8 +479,3 @@ fn file(name: &str, bytes: Vec<u8>) -> Entry {
 
 /// What an auditor types. A test types it, too.
 const VERIFY: &str = include_str!("../templates/VERIFY.txt");
-
-/// How many seconds of validity are left, for people.
-pub fn residual(not_after: Utc, now: Utc) -> String {
-    defect::span(not_after.since(now))
-}

@@ -61,7 +61,11 @@ pub fn profile(text: &str) -> Result<ProfileChoice, Failure> {
     if !text.contains('/') && !is_toml {
         return Ok(ProfileChoice::Named(text.to_owned()));
     }
-    let path = PathBuf::from(text);
+    profile_file(PathBuf::from(text))
+}
+
+/// Reads the text of a layout.
+pub fn profile_file(path: PathBuf) -> Result<ProfileChoice, Failure> {
     let bytes = bounded(&path, 1 << 20)?;
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::new(

@@ -30,14 +30,6 @@ pub struct Authority {
     pub chain: Vec<Cert>,
 }
 
-/// A credential made.
-pub struct Issued {
-    /// The certificate.
-    pub cert: Cert,
-    /// The new key; `None` if the old one is kept.
-    pub key: Option<PrivateKey>,
-}
-
 /// Why nothing was issued.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::audit;
 use crate::cli::args::{Audit, LedgerFormat};
 use crate::cli::context::Context;
-use crate::cli::{envelope, run};
+use crate::cli::run;
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -39,13 +39,7 @@ fn show(context: &Context, name: Option<&str>) -> Result<Exit, Failure> {
     let run = open(&site, name)?;
     if context.json() {
         let payload = json!({ "plan": run.plan, "timeline": run.records() });
-        say(&envelope::wrap(
-            "audit",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("audit", None, false, payload);
         return Ok(Exit::Done);
     }
     for record in run.records() {
@@ -130,13 +124,7 @@ fn verify(context: &Context, tarball: &Path, signer: Option<&Path>) -> Result<Ex
     let trusted = verified.expected != Some(false);
     if context.json() {
         let payload = json!({ "intact": true, "verified": verified });
-        say(&envelope::wrap(
-            "audit",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("audit", None, false, payload);
     } else {
         say(&format!(
             "intact: run {}, {} files\n",
@@ -161,13 +149,7 @@ fn pack(context: &Context, name: Option<&str>, sign_key: Option<&Path>) -> Resul
     if context.json() {
         let payload =
             json!({ "path": path, "sha256": written.sha256, "signer": written.fingerprint });
-        say(&envelope::wrap(
-            "audit",
-            context.binary(),
-            None,
-            true,
-            payload,
-        ));
+        context.answer("audit", None, true, payload);
     } else {
         say(&format!(
             "{}  {}\nsigner  {}\n",

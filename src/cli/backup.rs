@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::backup::Backup;
 use crate::cli::args::{BackupCommand, Keeping};
 use crate::cli::context::Context;
-use crate::cli::{envelope, plan, run};
+use crate::cli::{plan, run};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::failure::RescueError;
@@ -31,13 +31,7 @@ fn create(context: &Context, to: Option<&Path>) -> Result<Exit, Failure> {
     if context.json() {
         let left_out = &backup.manifest.left_out;
         let payload = json!({ "backup": kept, "files": files, "left_out": left_out });
-        say(&envelope::wrap(
-            "backup",
-            context.binary(),
-            None,
-            true,
-            payload,
-        ));
+        context.answer("backup", None, true, payload);
     } else {
         say(&format!(
             "{files} files, {} bytes\n{}  {}\n",
@@ -54,13 +48,7 @@ fn list(context: &Context) -> Result<Exit, Failure> {
     let backups = context.site()?.backups()?;
     if context.json() {
         let payload = json!({ "backups": backups });
-        say(&envelope::wrap(
-            "backup",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("backup", None, false, payload);
     } else if backups.is_empty() {
         say("no backups\n");
     } else {
@@ -86,13 +74,7 @@ fn verify(context: &Context, archive: &Path) -> Result<Exit, Failure> {
             "intact": true, "node": node, "made_at": manifest.at,
             "files": manifest.entries.len(), "sha256": Digest::of(&bytes),
         });
-        say(&envelope::wrap(
-            "backup",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("backup", None, false, payload);
     } else {
         let node = node.unwrap_or_else(|| "unknown node".to_owned());
         let files = manifest.entries.len();

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use serde::Serialize;
+
 use crate::cli::args::{Color, Global, Output, ProgressForm};
+use crate::cli::envelope;
 use crate::clock::Stopwatch;
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::rescue::Circumstances;
 use crate::flow::site::Site;
+use crate::inventory::Inventory;
 use crate::pki::digest::Digest;
 use crate::pki::name::printable;
 use crate::terminal::progress::Mode;
-use crate::terminal::{Colour, Painter, can_ask};
+use crate::terminal::{Colour, Painter, can_ask, say};
 
 /// What every command needs.
 pub(super) struct Context<'a> {
@@ -60,6 +64,23 @@ impl<'a> Context<'a> {
 
     pub(super) fn json(&self) -> bool {
         self.global.output == Output::Json
+    }
+
+    /// Says the one JSON object of a command that did not fail.
+    pub(super) fn answer(
+        &self,
+        name: &str,
+        inventory: Option<&Inventory>,
+        changed: bool,
+        payload: impl Serialize,
+    ) {
+        say(&envelope::wrap(
+            name,
+            self.binary(),
+            inventory,
+            changed,
+            payload,
+        ));
     }
 
     /// Opens the site; a node's own root needs root's rights.

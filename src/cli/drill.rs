@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::cli::args::Drill;
 use crate::cli::context::Context;
-use crate::cli::envelope;
 use crate::clock;
 use crate::drill::{self, Made, Scenario};
 use crate::error::Failure;
@@ -68,13 +67,7 @@ fn list(context: &Context) -> Exit {
     if context.json() {
         let all = Scenario::ALL
             .map(|s| json!({ "name": s.name(), "story": s.story(), "rescuable": s.rescuable() }));
-        say(&envelope::wrap(
-            "drill",
-            context.binary(),
-            None,
-            false,
-            json!({ "scenarios": all }),
-        ));
+        context.answer("drill", None, false, json!({ "scenarios": all }));
         return Exit::Done;
     }
     for scenario in Scenario::ALL {
@@ -200,13 +193,7 @@ fn rescued(
             "scenario": scenario.name(), "broken": made.broken, "outcome": "rescued", "as_expected": sound,
             "elapsed_ms": done.elapsed_ms, "audit": audit, "verification": done.verification, "diff": done.diff,
         });
-        say(&envelope::wrap(
-            "drill",
-            context.binary(),
-            Some(&after.inventory),
-            true,
-            payload,
-        ));
+        context.answer("drill", Some(&after.inventory), true, payload);
     } else {
         say("\n--- after ---\n");
         let rows = listing::rows(&after.inventory, RENEW_BEFORE);
@@ -243,13 +230,7 @@ fn refused(context: &Context, scenario: Scenario, made: &Made, refusals: &[Findi
             "scenario": scenario.name(), "broken": made.broken, "outcome": "refused", "as_expected": sound,
             "refusals": refusals,
         });
-        say(&envelope::wrap(
-            "drill",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("drill", None, false, payload);
     } else {
         say("\n--- refused, nothing was changed ---\n");
         say(&text::findings(refusals, &context.painter));

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::cli::args::PolicyArgs;
 use crate::cli::context::Context;
-use crate::cli::envelope;
 use crate::config;
 use crate::diff;
 use crate::error::Failure;
@@ -47,13 +46,7 @@ pub(super) fn show(context: &Context, inventory: &Inventory, plan: &Plan) {
             "diff": differs,
             "next": plan.remaining,
         });
-        say(&envelope::wrap(
-            "plan",
-            context.binary(),
-            Some(inventory),
-            !plan.is_empty(),
-            payload,
-        ));
+        context.answer("plan", Some(inventory), !plan.is_empty(), payload);
         return;
     }
     let mut out = text::plan(plan, inventory, &context.painter);

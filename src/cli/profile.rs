@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::cli::args::ProfileCommand;
 use crate::cli::context::Context;
-use crate::cli::envelope;
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -35,13 +34,7 @@ fn list(context: &Context) -> Result<Exit, Failure> {
     }
     if context.json() {
         let payload = json!({ "profiles": rows });
-        say(&envelope::wrap(
-            "profile",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("profile", None, false, payload);
     }
     Ok(Exit::Done)
 }
@@ -75,13 +68,7 @@ fn detect(context: &Context) -> Result<Exit, Failure> {
             .map(|(name, fits, why)| json!({ "name": name, "fits": fits, "why": why }))
             .collect();
         let payload = json!({ "detected": detected, "layouts": layouts });
-        say(&envelope::wrap(
-            "profile",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("profile", None, false, payload);
     } else {
         for (name, fits, why) in &rows {
             let mark = if Some(*name) == detected { "*" } else { " " };
@@ -96,31 +83,15 @@ fn detect(context: &Context) -> Result<Exit, Failure> {
 }
 
 fn validate(context: &Context, file: &Path) -> Result<Exit, Failure> {
-    let text = String::from_utf8(config::bounded(file, 1 << 20)?).map_err(|_| {
-        Failure::new(
-            Exit::Refused,
-            format!("{} is not UTF-8", file.display()),
-            "",
-        )
-    })?;
-    let profile = site::named(&ProfileChoice::Text {
-        path: file.to_path_buf(),
-        text,
-    })
-    .map_err(|error| {
+    let choice = config::profile_file(file.to_path_buf())?;
+    let profile = site::named(&choice).map_err(|error| {
         let mut failure = Failure::from(error);
         failure.hints = vec!["compare with: rescue-kit profile show kubeadm".to_owned()];
         failure
     })?;
     if context.json() {
         let payload = json!({ "valid": true, "name": profile.name, "sha256": profile.digest() });
-        say(&envelope::wrap(
-            "profile",
-            context.binary(),
-            None,
-            false,
-            payload,
-        ));
+        context.answer("profile", None, false, payload);
     } else {
         let count = profile.credential.len();
         say(&format!("{}: valid, {count} certificates\n", profile.name));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::apply::Archive;
 use crate::cli::args::{Keeping, PolicyArgs};
 use crate::cli::context::Context;
-use crate::cli::{envelope, inspect, plan};
+use crate::cli::{inspect, plan};
 use crate::clock::Stopwatch;
 use crate::config;
 use crate::diff::{self, Diff};
@@ -86,7 +86,7 @@ pub(super) fn resume(
     };
     ask(context, &format!("Finish the run {name}?"))?;
     let done = with_means(context, keeping, 0, |means| site.resume(&name, means))?;
-    Ok(finish(context, &site, &done))
+    Ok(finish(context, &done))
 }
 
 pub(super) fn rollback(
@@ -105,7 +105,7 @@ pub(super) fn rollback(
         &format!("Put back everything as it was before the run {name}?"),
     )?;
     let done = with_means(context, keeping, 0, |means| site.roll_back(&name, means))?;
-    Ok(finish(context, &site, &done))
+    Ok(finish(context, &done))
 }
 
 /// On a terminal, without a command: diagnosis, plan, consent, rescue.
@@ -146,7 +146,7 @@ pub(super) fn carry_out(
     let done = with_means(context, keeping, steps, |means| {
         site.execute(inventory, plan, means, archive)
     })?;
-    Ok(finish(context, site, &done))
+    Ok(finish(context, &done))
 }
 
 /// Asks for consent to a plan: yes, no, or first an explanation.
@@ -184,13 +184,7 @@ pub(super) fn consent(
 pub(super) fn nothing(context: &Context, inventory: &Inventory) -> Exit {
     if context.json() {
         let payload = Report::default();
-        say(&envelope::wrap(
-            "run",
-            context.binary(),
-            Some(inventory),
-            false,
-            payload,
-        ));
+        context.answer("run", Some(inventory), false, payload);
     } else if !context.global.quiet {
         say("nothing to do\n");
     }
@@ -265,17 +259,9 @@ pub(super) fn audit_key(path: &Path) -> Result<AuditKey, Failure> {
 }
 
 /// Says what was done.
-fn finish(context: &Context, site: &Site, done: &Done) -> Exit {
+fn finish(context: &Context, done: &Done) -> Exit {
     if context.json() {
-        let inventory = site.observe(false).ok();
-        let (binary, report) = (context.binary(), Report::of(done));
-        say(&envelope::wrap(
-            "run",
-            binary,
-            inventory.as_ref(),
-            true,
-            report,
-        ));
+        context.answer("run", Some(&done.after), true, Report::of(done));
     } else {
         say(&summary(context, done));
     }

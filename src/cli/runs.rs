@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::cli::args::Runs;
 use crate::cli::context::Context;
-use crate::cli::envelope;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::terminal::say;
@@ -15,13 +14,7 @@ pub(super) fn runs(context: &Context, command: &Runs) -> Result<Exit, Failure> {
         Runs::List => {
             let runs = site.summaries()?;
             if context.json() {
-                say(&envelope::wrap(
-                    "runs",
-                    context.binary(),
-                    None,
-                    false,
-                    json!({ "runs": runs }),
-                ));
+                context.answer("runs", None, false, json!({ "runs": runs }));
                 return Ok(Exit::Done);
             }
             for run in &runs {
@@ -46,13 +39,7 @@ pub(super) fn runs(context: &Context, command: &Runs) -> Result<Exit, Failure> {
             if context.json() {
                 let changed = !pruned.is_empty();
                 let payload = json!({ "pruned": pruned });
-                say(&envelope::wrap(
-                    "runs",
-                    context.binary(),
-                    None,
-                    changed,
-                    payload,
-                ));
+                context.answer("runs", None, changed, payload);
             } else {
                 say(&format!("pruned {} run(s)\n", pruned.len()));
             }

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use crate::cli::context::Context;
-use crate::cli::envelope;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::render::text;
@@ -16,13 +15,7 @@ pub(super) fn verify(context: &Context) -> Result<Exit, Failure> {
     let proved = verification::verify(&inventory);
     if context.json() {
         let payload = json!({ "passed": proved.passed(), "verification": proved });
-        say(&envelope::wrap(
-            "verify",
-            context.binary(),
-            Some(&inventory),
-            false,
-            payload,
-        ));
+        context.answer("verify", Some(&inventory), false, payload);
     } else {
         say(&text::verification(
             &proved,

@@ -8,6 +8,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::flow::failure::RescueError;
 use crate::flow::rescue::Means;
 use crate::flow::site::Site;
+use crate::inventory::Inventory;
 use crate::journal::{self, Begin, Body};
 use crate::pki::digest::Digest;
 use crate::place::{FileTime, Observed, Place};
@@ -27,6 +28,7 @@ impl Site {
     pub(super) fn keep(
         &self,
         run: &mut Run,
+        inventory: &Inventory,
         backup: &Backup,
         packed: &[u8],
         means: &Means,
@@ -43,21 +45,20 @@ impl Site {
             files,
         })?;
         if let Some(directory) = means.backup_to {
-            self.carry_away(run, directory)?;
+            self.carry_away(run, inventory, directory)?;
         }
         Ok(())
     }
 
     /// A second copy for the stick, without CA keys.
-    fn carry_away(&self, run: &mut Run, directory: &Path) -> Result<(), RescueError> {
-        let inventory = self.observe(false)?;
-        let backup = Backup::collect(
-            &self.disk,
-            &self.profile,
-            &inventory,
-            AuthorityKeys::LeftOut,
-        )
-        .map_err(RescueError::Backup)?;
+    fn carry_away(
+        &self,
+        run: &mut Run,
+        inventory: &Inventory,
+        directory: &Path,
+    ) -> Result<(), RescueError> {
+        let backup = Backup::collect(&self.disk, &self.profile, inventory, AuthorityKeys::LeftOut)
+            .map_err(RescueError::Backup)?;
         let packed = backup.pack().map_err(RescueError::Backup)?;
         let name = journal::begin(run.records()).map(|begin| begin.run.clone());
         let name = format!("backup-{}.tar.gz", name.unwrap_or_default());

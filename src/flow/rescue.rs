@@ -59,6 +59,8 @@ pub struct Done {
     pub plan: Plan,
     /// How it ended.
     pub verdict: Verdict,
+    /// What was seen at the end.
+    pub after: Inventory,
     /// What was proved at the end.
     pub verification: Verification,
     /// What differs.
@@ -147,7 +149,7 @@ impl Site {
         let mut run = Run::begin(dir, plan, begin, means.watch)?;
         run.dir
             .write(run::BEFORE, run::json(inventory).as_bytes())?;
-        self.keep(&mut run, &backup, &packed, means)?;
+        self.keep(&mut run, inventory, &backup, &packed, means)?;
         let hands = self.hands(inventory, means, archive);
         let driven = apply::drive(&mut run, &hands, Way::Forward);
         self.conclude(run, &name, driven, means, &hands)
@@ -233,7 +235,12 @@ impl Site {
             },
             Err(source) => return Err(self.undo(run, name, source, means, hands)),
         };
-        let (verification, diff) = self.prove(&run)?;
+        // From here on files differ, so that whatever fails is no refusal.
+        let unproved = |source: StoreError| RescueError::Audit {
+            run: name.clone(),
+            source: source.into(),
+        };
+        let (after, verification, diff) = self.prove(&run).map_err(unproved)?;
         if verdict == Verdict::Done
             && let Some(why) = Self::regression(&run, &verification)
         {
@@ -244,7 +251,7 @@ impl Site {
             return Err(
                 match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
                     Ok(_) => {
-                        self.prove(&run)?;
+                        self.prove(&run).map_err(unproved)?;
                         self.evidence(&run, &name, means)?;
                         RescueError::Unproved { run: name, why }
                     },
@@ -259,6 +266,7 @@ impl Site {
             path,
             plan: run.plan,
             verdict,
+            after,
             verification,
             diff,
             audit,
@@ -280,17 +288,14 @@ impl Site {
         if !back {
             return RescueError::Stuck { run: name, source };
         }
-        let evidence = self
-            .prove(&run)
-            .and_then(|_| self.evidence(&run, &name, means));
-        match evidence {
-            Err(RescueError::Audit { run, source }) => RescueError::Audit { run, source },
-            Ok(_) | Err(_) => RescueError::Failed { run: name, source },
+        match self.prove(&run).map(|_| self.evidence(&run, &name, means)) {
+            Ok(Err(unwritten)) => unwritten,
+            Ok(Ok(_)) | Err(_) => RescueError::Failed { run: name, source },
         }
     }
 
     /// Looks again and writes down what is proved.
-    fn prove(&self, run: &Run) -> Result<(Verification, Diff), RescueError> {
+    fn prove(&self, run: &Run) -> Result<(Inventory, Verification, Diff), StoreError> {
         let after = self.observe(false)?;
         let verification = verification::verify(&after);
         run.dir.write(run::AFTER, run::json(&after).as_bytes())?;
@@ -301,7 +306,7 @@ impl Site {
         let diff = before
             .map(|before| diff::between(&before, &after))
             .unwrap_or_default();
-        Ok((verification, diff))
+        Ok((after, verification, diff))
     }
 
     /// The first check of a changed credential that fails now. What was left out on purpose may stay broken.

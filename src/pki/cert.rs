@@ -187,13 +187,6 @@ impl Cert {
         self.subject == self.issuer
     }
 
-    /// The digest of the public key info as [`key::write_spki`] would write it, so that two ways of
-    /// writing the same algorithm (RSA with and without NULL) give the same digest.
-    pub fn spki_sha256(&self) -> Digest {
-        let normal = key::write_spki(&self.key, self.public_bits());
-        Digest::of(normal.as_ref().unwrap_or(&self.spki))
-    }
-
     /// The content of `subjectPublicKey`: equal for a certificate and its key's
     /// [`crate::crypto::Signer::public_bits`].
     pub fn public_bits(&self) -> &[u8] {
