@@ -71,7 +71,7 @@ pub fn profile_file(path: PathBuf) -> Result<ProfileChoice, Failure> {
         Failure::new(
             crate::exit::Exit::Refused,
             format!("{} is not UTF-8", path.display()),
-            "",
+            "save it as UTF-8",
         )
     })?;
     Ok(ProfileChoice::Text { path, text })
