@@ -51,6 +51,12 @@ ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
 """
 
+# A kubelet that is faster than containerd exits, and systemd waits for 10 s before it tries again.
+ORDER = """\
+[Unit]
+After=containerd.service
+"""
+
 # An image that the kubelet collects could not be had again, so a full disk must not make it do so.
 KUBELET_CONFIGURATION = {
     "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -76,6 +82,7 @@ def layer(into: Path, programs: Path, release: str) -> None:
     install(into, programs, ["etcdctl", "etcdutl"], "opt/lab/bin")
     write(into / "usr/lib/systemd/system/kubelet.service", KUBELET)
     write(into / "usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", DROP_IN)
+    write(into / "etc/systemd/system/kubelet.service.d/20-containerd.conf", ORDER)
     enable(into, "kubelet.service")
     kube = into / "root/.kube"
     kube.mkdir(parents=True)
