@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,13 @@ from types import ModuleType
 
 from . import kubeadm
 from .base import base, write
-from .host import CHECKOUT, LAB, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
+from .group import Group
+from .host import CHECKOUT, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
 from .node import Node
 
 DEFAULT_KUBERNETES = "1.34.4"
 LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm,)}
-TOOLS = ["expire", "probe"]
+TOOLS = ["balance", "expire", "probe"]
 NETWORK = "10.88.0"
 FRESH = "fresh"
 HALF_A_YEAR = 180 * 24 * 3600
@@ -159,8 +159,27 @@ class Cluster:
             run(["ip", "-n", self.id, "link", "add", "lab", "type", "bridge"])
             run(["ip", "-n", self.id, "addr", "add", f"{NETWORK}.1/24", "dev", "lab"])
             run(["ip", "-n", self.id, "link", "set", "lab", "up"])
+        if len(self.nodes) > 1:
+            self.balance()
+
+    def balance(self) -> None:
+        """Starts the load balancer, which is outside of the nodes as it should be."""
+        if alive(self.state.get("balancer")):  # type: ignore[arg-type]
+            return
+        command = [build(TOOLS) / "balance", f"{NETWORK}.1:6443", *(f"{node.ip}:6443" for node in self.nodes)]
+        process = self.balancer.spawn(["ip", "netns", "exec", self.id, *command], self.directory / "balance.log", {})
+        self.save_state(balancer=identify(process.pid))
+
+    @property
+    def balancer(self) -> Group:
+        return Group(self.id, "balancer")
 
     def network_down(self) -> None:
+        balancer = self.state.get("balancer")
+        if alive(balancer):  # type: ignore[arg-type]
+            os.kill(balancer[0], signal.SIGKILL)  # type: ignore[index]
+            wait_until("end of the load balancer", lambda: not alive(balancer), 10)  # type: ignore[arg-type]
+        self.balancer.remove()
         if Path("/run/netns", self.id).exists():
             run(["ip", "netns", "delete", self.id])
 
@@ -234,7 +253,7 @@ class Cluster:
         The holders are stopped first, or they would renew it; the power goes off right after that.
         """
         for node in self.nodes:
-            for pid in set(node.members()):
+            for pid in node.group.members():
                 if command(pid) in ("kube-controller", "kube-scheduler"):
                     os.kill(pid, signal.SIGSTOP)
         patch = ["patch", "--namespace=kube-system", "--type=merge", '--patch={"spec":{"holderIdentity":""}}', "--request-timeout=5s"]

@@ -98,7 +98,7 @@ def make(cluster: "Cluster") -> None:
     first, *others = cluster.nodes
     with phase("kubeadm init"):
         write(first.root / "root/kubeadm.yaml", documents(*init_configuration(cluster)))
-        uploads = [f"--certificate-key={CERTIFICATE_KEY}", "--upload-certs"] if others else []
+        uploads = ["--upload-certs"] if others else []
         kubeadm(first, "init", "--skip-phases=addon/coredns,addon/kube-proxy", *uploads)
     for node in others:
         with phase(f"kubeadm join of {node.name}"):
@@ -124,6 +124,7 @@ def init_configuration(cluster: "Cluster") -> list[dict[str, object]]:
             "kind": "InitConfiguration",
             "bootstrapTokens": [{"token": TOKEN, "ttl": "24h0m0s", "groups": ["system:bootstrappers:kubeadm:default-node-token"]}],
             "localAPIEndpoint": {"advertiseAddress": first.ip, "bindPort": 6443},
+            "certificateKey": CERTIFICATE_KEY,
             "nodeRegistration": registration(first),
         },
         {

@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from .group import Group
 from .host import LabError, alive, identify, mount, mounted, run, unmount, wait_until
 
 # What the node writes lies in these directories; all but the first cannot be part of an overlay.
@@ -27,6 +28,7 @@ class Node:
         self.root = directory / "root"
         self.netns = f"{cluster_id}-{name}"
         self.bridge_netns = cluster_id
+        self.group = Group(cluster_id, name)
         self.lower = lower
 
     # Disk
@@ -109,14 +111,7 @@ class Node:
             *(f"--bind{mode}={path}" for mode, path in (share.split(":") for share in shares)),
         ]
         # The container's cgroups are those of the process that starts it.
-        enter = 'for group; do [ "$group" != -- ] || break; echo $$ >"$group/cgroup.procs" || exit; shift; done; shift; exec "$@"'
-        groups = list(self.make_cgroups())
-        with (self.directory / "console.log").open("ab") as console:
-            process = subprocess.Popen(
-                ["sh", "-c", enter, "sh", *groups, "--", *nspawn],
-                stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True, cwd="/",
-                env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},
-            )
+        process = self.group.spawn(nspawn, self.directory / "console.log", {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"})
         processes = {"nspawn": identify(process.pid) or []}
 
         def leader() -> bool:
@@ -154,10 +149,9 @@ class Node:
             if process and alive(process):
                 os.kill(process[0], signal.SIGKILL)
                 wait_until(f"end of {self.name}'s {name}", lambda process=process: not alive(process), 20)
-        wait_until(f"end of {self.name}'s processes", lambda: not list(self.members()), 20)
+        wait_until(f"end of {self.name}'s processes", lambda: not self.group.members(), 20)
         (self.directory / "processes.json").unlink(missing_ok=True)
-        for group in self.cgroups():
-            remove_cgroup(group)
+        self.group.remove()
         shutil.rmtree(Path("/run/systemd/nspawn/propagate") / self.netns, ignore_errors=True)
         self.unplug()
 
@@ -200,29 +194,6 @@ class Node:
         """Runs a program of this machine in the node's network."""
         return run(["nsenter", f"--net=/run/netns/{self.netns}", *command], timeout=timeout)
 
-    def cgroups(self) -> Iterator[Path]:
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            _, target, kind, *_ = line.split()
-            if kind in ("cgroup", "cgroup2"):
-                yield Path(target) / self.bridge_netns / self.name
-
-    def make_cgroups(self) -> Iterator[Path]:
-        for group in self.cgroups():
-            group.mkdir(parents=True, exist_ok=True)
-            for child in (group.parent, group):
-                # A new cpuset is empty, and nothing can run in it.
-                for name in ("cpuset.cpus", "cpuset.mems"):
-                    if (child / name).exists() and (child.parent / name).exists():
-                        (child / name).write_text((child.parent / name).read_text())
-            yield group
-
-    def members(self) -> Iterator[int]:
-        """Every process of the node but for those that came in from outside."""
-        for group in self.cgroups():
-            for file in group.glob("**/cgroup.procs"):
-                yield from map(int, file.read_text().split())
-
-
 def is_init(pid: int) -> bool:
     """Whether this is the first process of a namespace and has become systemd already."""
     try:
@@ -231,11 +202,3 @@ def is_init(pid: int) -> bool:
         return False
     fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
     return fields["Name"] == "systemd" and fields["NSpid"].split()[-1] == "1"
-
-
-def remove_cgroup(group: Path) -> None:
-    for directory, _, _ in os.walk(group, topdown=False):
-        os.rmdir(directory)
-    # The cluster's own goes with its last node.
-    if group.parent.is_dir() and not any(child.is_dir() for child in group.parent.iterdir()):
-        group.parent.rmdir()
