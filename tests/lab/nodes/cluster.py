@@ -166,7 +166,7 @@ class Cluster:
         """Starts the load balancer, which is outside of the nodes as it should be."""
         if alive(self.state.get("balancer")):  # type: ignore[arg-type]
             return
-        command = [build(TOOLS) / "balance", f"{NETWORK}.1:6443", *(f"{node.ip}:6443" for node in self.nodes)]
+        command = [tool("balance"), f"{NETWORK}.1:6443", *(f"{node.ip}:6443" for node in self.nodes)]
         process = self.balancer.spawn(["ip", "netns", "exec", self.id, *command], self.directory / "balance.log", {})
         self.save_state(balancer=identify(process.pid))
 
@@ -199,11 +199,12 @@ class Cluster:
 
     def wait(self, timeout: float = 120) -> None:
         """Waits until every node's part of the control plane serves and the two leases are held by somebody alive."""
-        probe = build(TOOLS) / "probe"
+        probe = tool("probe")
 
         def ask(node: Node) -> None:
             try:
-                node.in_network(probe, f"-timeout={timeout}s", *self.layout.probe(node), timeout=timeout + 30)
+                said = node.in_network(probe, f"-timeout={timeout}s", *self.layout.probe(node), timeout=timeout + 30)
+                (node.directory / "probe.log").write_text(said)
             except LabError as error:
                 raise LabError(f"{node.name}: {str(error).partition('probe: ')[2] or error}") from error
 
@@ -270,7 +271,7 @@ class Cluster:
 
         The kubelet forgot the key that signed its serving certificate, so that one cannot be signed again.
         """
-        program = build(TOOLS) / "expire"
+        program = tool("expire")
         for node in nodes:
             if not node.root.is_mount():
                 raise LabError(f"{self.name} is down")
@@ -295,6 +296,11 @@ class Cluster:
 def sources(module: ModuleType) -> list[Path]:
     """The files that say what a new cluster looks like."""
     return [Path(__file__).with_name(f"{name}.py") for name in ("base", "images", module.__name__.rpartition(".")[2])]
+
+
+def tool(name: str) -> Path:
+    """A program of the lab's own, which `up` built."""
+    return cache() / "bin" / name
 
 
 def default_shares() -> list[str]:

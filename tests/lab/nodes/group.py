@@ -1,9 +1,12 @@
 """Control groups: what belongs to a node and to nothing else on this machine."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from .host import wait_until
 
 
 class Group:
@@ -44,7 +47,18 @@ class Group:
     def remove(self) -> None:
         """Removes the group, and that of the cluster with its last one."""
         for group in self.directories():
-            for directory, _, _ in os.walk(group, topdown=False):
-                os.rmdir(directory)
+            # A process that just ended keeps its group busy for a moment.
+            wait_until(f"removal of {group}", lambda group=group: removed(group), 10)
             if group.parent.is_dir() and not any(child.is_dir() for child in group.parent.iterdir()):
                 group.parent.rmdir()
+
+
+def removed(group: Path) -> bool:
+    try:
+        for directory, _, _ in os.walk(group, topdown=False):
+            os.rmdir(directory)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

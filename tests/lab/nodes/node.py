@@ -171,6 +171,9 @@ class Node:
 
     def unplug(self) -> None:
         if Path("/run/netns", self.netns).exists():
+            # The kernel takes its time to remove what is in a namespace, so the cable is removed by itself.
+            if "eth0@" in run(["ip", "-n", self.netns, "-brief", "link"]):
+                run(["ip", "-n", self.netns, "link", "delete", "eth0"])
             run(["ip", "netns", "delete", self.netns])
 
     # Processes

@@ -1,4 +1,4 @@
-// Probe says when the control plane of a node is in order: every check must have held at least once before it returns.
+// Probe says when each part of a node's control plane is in order, and returns when all of them have been.
 package main
 
 import (
@@ -86,7 +86,7 @@ func parse(args []string) ([]check, time.Duration, error) {
 
 // wait repeats the checks that have not held yet.
 func wait(checks []check, timeout time.Duration) error {
-	deadline := time.Now().Add(timeout)
+	start := time.Now()
 	for {
 		var failing []check
 		var last []string
@@ -94,12 +94,14 @@ func wait(checks []check, timeout time.Duration) error {
 			if err := c.ask(); err != nil {
 				failing = append(failing, c)
 				last = append(last, fmt.Sprintf("%s: %v", c.name, err))
+				continue
 			}
+			fmt.Printf("%s: %.1f s\n", c.name, time.Since(start).Seconds())
 		}
 		if len(failing) == 0 {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if time.Since(start) > timeout {
 			return fmt.Errorf("not in order after %v: %s", timeout, strings.Join(last, "; "))
 		}
 		checks = failing
