@@ -15,13 +15,12 @@ from types import ModuleType
 from . import kubeadm
 from .base import base, write
 from .group import Group
-from .host import CHECKOUT, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
+from .host import CHECKOUT, NETWORK, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
 from .node import Node
 
 DEFAULT_KUBERNETES = "1.34.4"
 LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm,)}
-TOOLS = ["balance", "expire", "probe"]
-NETWORK = "10.88.0"
+TOOLS = ["balance", "expire", "meter", "probe"]
 FRESH = "fresh"
 HALF_A_YEAR = 180 * 24 * 3600
 
@@ -133,7 +132,7 @@ class Cluster:
         write(upper / "etc/hostname", f"{node.name}\n")
         write(upper / "etc/machine-id", hashlib.sha256(f"{self.name} {node.name}".encode()).hexdigest()[:32] + "\n", 0o444)
         hosts = "".join(f"{other.ip} {other.name}\n" for other in self.nodes)
-        write(upper / "etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}{NETWORK}.1 {kubeadm.ENDPOINT}\n")
+        write(upper / "etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}{kubeadm.BALANCER} {kubeadm.ENDPOINT}\n")
 
     def down(self) -> None:
         """Stops everything that was started and unmounts what was mounted; the state stays."""
@@ -166,7 +165,7 @@ class Cluster:
         """Starts the load balancer, which is outside of the nodes as it should be."""
         if alive(self.state.get("balancer")):  # type: ignore[arg-type]
             return
-        command = [tool("balance"), f"{NETWORK}.1:6443", *(f"{node.ip}:6443" for node in self.nodes)]
+        command = [tool("balance"), f"{kubeadm.BALANCER}:6443", *(f"{node.ip}:6443" for node in self.nodes)]
         process = self.balancer.spawn(["ip", "netns", "exec", self.id, *command], self.directory / "balance.log", {})
         self.save_state(balancer=identify(process.pid))
 
@@ -182,6 +181,12 @@ class Cluster:
         self.balancer.remove()
         if Path("/run/netns", self.id).exists():
             run(["ip", "netns", "delete", self.id])
+
+    def exec(self, command: Sequence[str]) -> None:
+        """Becomes the command."""
+        if not Path("/run/netns", self.id).exists():
+            raise LabError(f"{self.name} is down")
+        os.execvp("nsenter", ["nsenter", f"--net=/run/netns/{self.id}", "--", *command])
 
     # Power
 

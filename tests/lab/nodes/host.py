@@ -14,6 +14,9 @@ from typing import IO
 LAB = Path(__file__).resolve().parent.parent
 CHECKOUT = LAB.parent.parent
 
+# Each cluster has this network for itself.
+NETWORK = "10.88.0"
+
 
 class LabError(Exception):
     """One sentence for the user."""

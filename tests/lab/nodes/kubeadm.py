@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import common_layer, enable, install, write
-from .host import phase, run
+from .host import NETWORK, phase, run
 from .images import archive
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ NAME = "kubeadm"
 COMPONENTS = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
 PROGRAMS = [*COMPONENTS, "kubeadm", "kubelet", "kubectl", "etcd", "etcdctl", "etcdutl", "pause"]
 TOKEN, CERTIFICATE_KEY = "rescue.0123456789abcdef", "5e" * 32
-ENDPOINT = "api.lab"
+ENDPOINT, BALANCER = "api.lab", f"{NETWORK}.1"
 
 # The unit and its drop-in are those of the packages of kubernetes.io.
 KUBELET = """\
@@ -117,7 +117,8 @@ def kubeadm(node: "Node", *command: str) -> None:
 
 def init_configuration(cluster: "Cluster") -> list[dict[str, object]]:
     first, *others = cluster.nodes
-    endpoint = {"controlPlaneEndpoint": f"{ENDPOINT}:6443"} if others else {}
+    # By name in kubeconfigs; by address for who cannot resolve the name.
+    endpoint = {"controlPlaneEndpoint": f"{ENDPOINT}:6443", "apiServer": {"certSANs": [BALANCER]}} if others else {}
     return [
         {
             "apiVersion": "kubeadm.k8s.io/v1beta4",

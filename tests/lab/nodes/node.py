@@ -143,6 +143,7 @@ class Node:
 
     def power_off(self) -> None:
         """Pulls the plug: whatever runs in the node is killed at once. The file tree stays visible."""
+        self.unplug()
         # The end of a namespace's first process is the end of all others in it.
         for name in ("systemd", "nspawn"):
             process = self.processes.get(name)
@@ -153,13 +154,13 @@ class Node:
         (self.directory / "processes.json").unlink(missing_ok=True)
         self.group.remove()
         shutil.rmtree(Path("/run/systemd/nspawn/propagate") / self.netns, ignore_errors=True)
-        self.unplug()
+        if Path("/run/netns", self.netns).exists():
+            run(["ip", "netns", "delete", self.netns])
 
     # Network
 
     def plug_in(self) -> None:
         """A node without power must not answer, not even with a reset: its interface comes and goes with the power."""
-        self.unplug()
         run(["ip", "netns", "add", self.netns])
         inside = ["ip", "-n", self.netns]
         run(["ip", "-n", self.bridge_netns, "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.netns])
@@ -170,11 +171,8 @@ class Node:
         run([*inside, "route", "add", "default", "via", f"{self.ip.rpartition('.')[0]}.1"])
 
     def unplug(self) -> None:
-        if Path("/run/netns", self.netns).exists():
-            # The kernel takes its time to remove what is in a namespace, so the cable is removed by itself.
-            if "eth0@" in run(["ip", "-n", self.netns, "-brief", "link"]):
-                run(["ip", "-n", self.netns, "link", "delete", "eth0"])
-            run(["ip", "netns", "delete", self.netns])
+        if Path("/run/netns", self.netns).exists() and "eth0@" in run(["ip", "-n", self.netns, "-brief", "link"]):
+            run(["ip", "-n", self.netns, "link", "delete", "eth0"])
 
     # Processes
 
