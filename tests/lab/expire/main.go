@@ -19,16 +19,28 @@ import (
 )
 
 const (
-	pkiDir     = "etc/kubernetes/pki"
 	configDir  = "etc/kubernetes"
 	kubeletPKI = "var/lib/kubelet/pki"
 )
+
+// layout says where certificates lie and how files are called.
+type layout struct {
+	pkiDir      string
+	certificate string // the end of a certificate's name; that of its key is keyOf's
+	kubeconfig  string
+}
+
+var layouts = map[string]layout{
+	"kubeadm": {"etc/kubernetes/pki", ".crt", ".conf"},
+	"systemd": {"etc/kubernetes/ssl", ".pem", ".kubeconfig"},
+}
 
 // kubeconfigData matches the Base64 value of each certificate that a kubeconfig embeds.
 var kubeconfigData = regexp.MustCompile(`((?:client-certificate|certificate-authority)-data:[ \t]*["']?)([A-Za-z0-9+/=]+)`)
 
 // options is the command line.
 type options struct {
+	layout
 	root, organization  string
 	notBefore, notAfter time.Time
 	only, skip, signers []string
@@ -67,7 +79,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&opts.root, "root", "", "the `directory` that stands for the node's /")
 	flags.StringVar(&opts.organization, "organization", "", "give the leaves the subject O=`NAME`,CN=<theirs> (the shape of 1.28 and before)")
 	flags.BoolVar(&opts.cas, "cas", false, "re-sign CA certificates too, and replace the copies of them in kubeconfigs")
-	layout := flags.String("layout", "kubeadm", "where the files lie; kubeadm is the only one")
+	name := flags.String("layout", "kubeadm", "where the files lie: kubeadm, or systemd for cfssl's files below etc/kubernetes/ssl")
 	dates := func(into *time.Time) func(string) error {
 		return func(text string) (err error) {
 			*into, err = time.Parse(time.RFC3339, text)
@@ -89,14 +101,15 @@ func parse(args []string) (options, error) {
 	if opts.root == "" || flags.NArg() > 0 {
 		return opts, fmt.Errorf("usage: expire -root DIR [flags]")
 	}
-	if *layout != "kubeadm" {
-		return opts, fmt.Errorf("unknown layout %q", *layout)
+	var known bool
+	if opts.layout, known = layouts[*name]; !known {
+		return opts, fmt.Errorf("unknown layout %q", *name)
 	}
 	return opts, nil
 }
 
 func run(opts options) error {
-	credentials, err := find(opts.root)
+	credentials, err := opts.find(opts.root)
 	if err != nil {
 		return err
 	}
@@ -107,7 +120,7 @@ func run(opts options) error {
 		}
 	}
 	for _, c := range credentials {
-		if strings.HasPrefix(c.path, pkiDir) {
+		if strings.HasPrefix(c.path, opts.pkiDir) {
 			file, err := rooted.Resolve(opts.root, c.path)
 			if err != nil {
 				return err
@@ -137,8 +150,8 @@ func run(opts options) error {
 }
 
 // find lists what holds certificates, CAs first, so that their copies elsewhere can follow.
-func find(root string) ([]credential, error) {
-	credentials, err := walk(root, pkiDir)
+func (l layout) find(root string) ([]credential, error) {
+	credentials, err := l.walk(root, l.pkiDir)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +160,7 @@ func find(root string) ([]credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	configs, err := filepath.Glob(filepath.Join(dir, "*.conf"))
+	configs, err := filepath.Glob(filepath.Join(dir, "*"+l.kubeconfig))
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +187,8 @@ func rank(c credential) int {
 	return 1
 }
 
-// walk lists every .crt below dir; the id of etcd/server.crt is etcd-server.
-func walk(root, dir string) ([]credential, error) {
+// walk lists every certificate below dir; the id of etcd/server.crt is etcd-server.
+func (l layout) walk(root, dir string) ([]credential, error) {
 	real, err := rooted.Resolve(root, dir)
 	if err != nil {
 		return nil, err
@@ -195,14 +208,14 @@ func walk(root, dir string) ([]credential, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch id, isCertificate := strings.CutSuffix(strings.TrimPrefix(name, pkiDir+"/"), ".crt"); {
+		switch id, isCertificate := strings.CutSuffix(strings.TrimPrefix(name, l.pkiDir+"/"), l.certificate); {
 		case info.IsDir():
-			below, err := walk(root, name)
+			below, err := l.walk(root, name)
 			if err != nil {
 				return nil, err
 			}
 			credentials = append(credentials, below...)
-		case isCertificate:
+		case isCertificate && !strings.HasSuffix(id, "-key"):
 			credentials = append(credentials, credential{strings.ReplaceAll(id, "/", "-"), name, false})
 		}
 	}

@@ -35,13 +35,13 @@ type certificate struct {
 	Signature asn1.BitString
 }
 
-// loadSigner reads a CA from FILE.crt and FILE.key: of several certificates the one that belongs to the key.
+// loadSigner reads a CA from its file and its key's: of several certificates the one that belongs to the key.
 func loadSigner(file string) (signer, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return signer{}, err
 	}
-	key, err := loadKey(strings.TrimSuffix(file, ".crt") + ".key")
+	key, err := loadKey(keyOf(file))
 	if err != nil {
 		return signer{}, err
 	}
@@ -56,6 +56,14 @@ func loadSigner(file string) (signer, error) {
 		}
 	}
 	return signer{}, fmt.Errorf("%s: no CA certificate of the key beside it", file)
+}
+
+// keyOf names the key beside a certificate: ca.key beside ca.crt, ca-key.pem beside ca.pem.
+func keyOf(file string) string {
+	if name, ok := strings.CutSuffix(file, ".pem"); ok {
+		return name + "-key.pem"
+	}
+	return strings.TrimSuffix(file, ".crt") + ".key"
 }
 
 func loadKey(file string) (crypto.Signer, error) {

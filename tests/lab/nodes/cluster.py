@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
-from . import kubeadm
+from . import kubeadm, systemd
 from .base import base, write
 from .group import Group
 from .host import CHECKOUT, NETWORK, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
 from .node import Node
 
 DEFAULT_KUBERNETES = "1.34.4"
-LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm,)}
+LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm, systemd)}
 TOOLS = ["balance", "expire", "meter", "probe"]
 FRESH = "fresh"
 HALF_A_YEAR = 180 * 24 * 3600
@@ -52,7 +52,7 @@ class Cluster:
         new.rename(self.directory / "cluster.json")
 
     def existing(self) -> "Cluster":
-        if not self.state.get("made"):
+        if not self.state:
             raise LabError(f"there is no cluster {self.name}: tests/lab/cluster up {self.name}")
         return self
 
@@ -263,7 +263,7 @@ class Cluster:
                 if command(pid) in ("kube-controller", "kube-scheduler"):
                     os.kill(pid, signal.SIGSTOP)
         patch = ["patch", "--namespace=kube-system", "--type=merge", '--patch={"spec":{"holderIdentity":""}}', "--request-timeout=5s"]
-        kubectl = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *patch, "lease/kube-controller-manager", "lease/kube-scheduler"]
+        kubectl = ["kubectl", f"--kubeconfig={self.layout.ADMIN}", *patch, "lease/kube-controller-manager", "lease/kube-scheduler"]
         try:
             next(node for node in self.nodes if node.pid).run(*kubectl, timeout=30)
         except LabError as error:
@@ -280,7 +280,7 @@ class Cluster:
         for node in nodes:
             if not node.root.is_mount():
                 raise LabError(f"{self.name} is down")
-        return "".join(run([program, f"-root={node.root}", "-skip=kubelet-serving", *flags]) for node in nodes)
+        return "".join(run([program, f"-root={node.root}", f"-layout={self.layout.NAME}", "-skip=kubelet-serving", *flags]) for node in nodes)
 
     def info(self) -> dict[str, object]:
         def about(node: Node) -> dict[str, object]:
@@ -300,7 +300,7 @@ class Cluster:
 
 def sources(module: ModuleType) -> list[Path]:
     """The files that say what a new cluster looks like."""
-    return [Path(__file__).with_name(f"{name}.py") for name in ("base", "images", module.__name__.rpartition(".")[2])]
+    return [Path(__file__).with_name(f"{name}.py") for name in ("base", "images", "kubeadm", module.NAME)]
 
 
 def tool(name: str) -> Path:

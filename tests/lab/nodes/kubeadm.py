@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NAME = "kubeadm"
 COMPONENTS = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
 PROGRAMS = [*COMPONENTS, "kubeadm", "kubelet", "kubectl", "etcd", "etcdctl", "etcdutl", "pause"]
+ADMIN = "/etc/kubernetes/admin.conf"
 TOKEN, CERTIFICATE_KEY = "rescue.0123456789abcdef", "5e" * 32
 ENDPOINT, BALANCER = "api.lab", f"{NETWORK}.1"
 
@@ -86,7 +87,7 @@ def layer(into: Path, programs: Path, release: str) -> None:
     enable(into, "kubelet.service")
     kube = into / "root/.kube"
     kube.mkdir(parents=True)
-    (kube / "config").symlink_to("/etc/kubernetes/admin.conf")
+    (kube / "config").symlink_to(ADMIN)
 
 
 def make(cluster: "Cluster") -> None:
@@ -162,7 +163,7 @@ def probe(node: "Node") -> list[str]:
     """What `probe` is asked about this node; it sees the node's network and this machine's files."""
     pki = node.root / "etc/kubernetes/pki/etcd"
     return [
-        f"-kubeconfig={node.root}/etc/kubernetes/admin.conf", f"-server=https://{node.ip}:6443",
+        f"-kubeconfig={node.root}{ADMIN}", f"-server=https://{node.ip}:6443",
         f"-etcd=https://{node.ip}:2379", f"-etcd-ca={pki}/ca.crt",
         f"-etcd-cert={pki}/healthcheck-client.crt", f"-etcd-key={pki}/healthcheck-client.key",
         "-healthz=https://127.0.0.1:10257/healthz", "-healthz=https://127.0.0.1:10259/healthz",
