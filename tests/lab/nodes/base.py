@@ -62,7 +62,7 @@ def base() -> Path:
             with phase("base file system"), tempfile.TemporaryDirectory(dir=cache(), prefix="base.new-") as new:
                 run([mmdebstrap(Path(new)), "--variant=essential", f"--include={','.join(PACKAGES)}", SUITE, f"{new}/root",
                      "http://deb.debian.org/debian"], timeout=900)
-                os.rename(f"{new}/root", directory)
+                Path(new, "root").rename(directory)
     return directory
 
 

@@ -1,5 +1,6 @@
 """A cluster by its name: its state, its network and what can be done with it."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -7,8 +8,9 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
@@ -18,11 +20,25 @@ from .group import Group
 from .host import CHECKOUT, NETWORK, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
 from .node import Node
 
-DEFAULT_KUBERNETES = "1.34.4"
 LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm, systemd)}
 TOOLS = ["balance", "expire", "meter", "probe"]
 FRESH = "fresh"
 HALF_A_YEAR = 180 * 24 * 3600
+
+
+@dataclasses.dataclass
+class State:
+    """What has to be known about a cluster to use it; `made` is when it was complete, 0 before that."""
+
+    inputs: str
+    nodes: int
+    kubernetes: str
+    layout: str
+    programs: str
+    base: str
+    shares: dict[str, str]
+    made: float = 0
+    balancer: list[int] | None = None
 
 
 class Cluster:
@@ -35,97 +51,89 @@ class Cluster:
         self.directory = cache() / "clusters" / name
         # Two caches may have clusters of the same name.
         self.id = f"rk-{hashlib.sha256(str(self.directory).encode()).hexdigest()[:6]}-{name}"
-        self.state: dict[str, object] = {}
-        self.load_state()
+        self.balancer = Group(self.id, "balancer")
 
     # State
 
-    def load_state(self) -> None:
-        file = self.directory / "cluster.json"
-        self.state = json.loads(file.read_text()) if file.exists() else {}
+    def locked(self) -> AbstractContextManager[None]:
+        return locked(cache() / "clusters" / f".{self.name}.lock")
 
-    def save_state(self, **changes: object) -> None:
-        self.state.update(changes)
+    def saved_state(self) -> State | None:
+        file = self.directory / "cluster.json"
+        return State(**json.loads(file.read_text())) if file.exists() else None
+
+    @property
+    def state(self) -> State:
+        if state := self.saved_state():
+            return state
+        raise LabError(f"there is no cluster {self.name}: tests/lab/cluster up {self.name}")
+
+    def save(self, state: State) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         new = self.directory / "cluster.json.new"
-        new.write_text(json.dumps(self.state, indent=2) + "\n")
+        new.write_text(json.dumps(dataclasses.asdict(state), indent=2) + "\n")
         new.rename(self.directory / "cluster.json")
-
-    def existing(self) -> "Cluster":
-        if not self.state:
-            raise LabError(f"there is no cluster {self.name}: tests/lab/cluster up {self.name}")
-        return self
 
     @property
     def kubernetes(self) -> str:
-        return str(self.state["kubernetes"])
+        return self.state.kubernetes
 
     @property
     def layout(self) -> ModuleType:
-        return LAYOUTS[str(self.state["layout"])]
+        return LAYOUTS[self.state.layout]
 
     @property
     def programs(self) -> Path:
-        return Path(str(self.state["programs"]))
-
-    @property
-    def shares(self) -> list[str]:
-        return list(self.state.get("shares", []))  # type: ignore[call-overload]
+        return Path(self.state.programs)
 
     @property
     def nodes(self) -> list[Node]:
-        lower = [self.directory / "layer", Path(str(self.state["base"]))]
-        count = int(str(self.state["nodes"]))
-        names = [(f"cp{number}", f"{NETWORK}.{10 + number}") for number in range(1, count + 1)]
+        state = self.state
+        lower = [self.directory / "layer", Path(state.base)]
+        names = [(f"cp{number}", f"{NETWORK}.{10 + number}") for number in range(1, state.nodes + 1)]
         return [Node(self.id, name, ip, self.directory / name, lower) for name, ip in names]
 
     def node(self, name: str) -> Node:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise LabError(f"{self.name} has no node {name}, but {', '.join(node.name for node in self.nodes)}")
+        raise LabError(f"{self.name} has no node {name}, but {names(self.nodes)}")
 
-    def chosen(self, names: Sequence[str]) -> list[Node]:
-        return [self.node(name) for name in names] if names else self.nodes
-
-    def locked(self):  # type: ignore[no-untyped-def]
-        return locked(cache() / "clusters" / f"{self.name}.lock")
+    def chosen(self, wanted: Sequence[str]) -> list[Node]:
+        return [self.node(name) for name in wanted] if wanted else self.nodes
 
     # Up and down
 
-    def up(self, nodes: int, kubernetes: str, layout: str, shares: Sequence[str]) -> None:
-        """Makes the cluster where that has not been done with the same inputs, and boots it where it is down."""
+    def up(self, nodes: int, kubernetes: str, layout: str, shares: Mapping[str, str]) -> None:
+        """Makes the cluster where that has not been done from the same inputs, and boots it where it is down."""
         module = LAYOUTS[layout]
-        programs = build([*module.PROGRAMS, *TOOLS])
+        build(TOOLS)
+        programs = build(module.PROGRAMS, kubernetes)
         root = base()
         inputs = digest(str(nodes), kubernetes, layout, str(root), *stamps(programs, module.PROGRAMS), *sources(module))
-        fresh = self.state.get("made") and self.state["inputs"] == inputs and time.time() - float(str(self.state["made"])) < HALF_A_YEAR
-        if not fresh:
+        state = self.saved_state()
+        if not state or FRESH not in self.labels() or state.inputs != inputs or time.time() - state.made > HALF_A_YEAR:
             self.destroy()
-            self.make(inputs, nodes, kubernetes, layout, programs, root, shares)
-            return
-        if all(node.pid for node in self.nodes):
-            if set(shares) <= set(self.shares):
-                return
+            self.make(State(inputs, nodes, kubernetes, layout, str(programs), str(root), dict(shares)))
+        elif not all(node.pid for node in self.nodes):
+            self.save(dataclasses.replace(state, shares=dict(shares)))
+            self.restore(FRESH)
+        elif not shares.items() <= state.shares.items():
             say("another directory to share: the nodes have to boot")
-            self.save_state(shares=sorted({*self.shares, *shares}))
+            self.save(dataclasses.replace(state, shares={**state.shares, **shares}))
             self.power_cycle(self.nodes)
             self.wait()
-            return
-        self.save_state(shares=sorted(shares))
-        self.restore(FRESH)
 
-    def make(self, inputs: str, nodes: int, kubernetes: str, layout: str, programs: Path, root: Path, shares: Sequence[str]) -> None:
-        self.save_state(inputs=inputs, nodes=nodes, kubernetes=kubernetes, layout=layout, programs=str(programs), base=str(root),
-                        shares=sorted(shares))
-        self.layout.layer(self.directory / "layer", programs, kubernetes)
+    def make(self, state: State) -> None:
+        self.save(state)
+        self.layout.layer(self.directory / "layer", self.programs, self.kubernetes)
         for node in self.nodes:
             self.personalize(node)
         self.power_on(self.nodes)
         self.layout.make(self)
         self.wait(300)
         self.snapshot(FRESH)
-        self.save_state(made=time.time())
+        self.save(dataclasses.replace(self.state, made=time.time()))
 
     def personalize(self, node: Node) -> None:
         upper = node.directory / "upper"
@@ -136,7 +144,7 @@ class Cluster:
 
     def down(self) -> None:
         """Stops everything that was started and unmounts what was mounted; the state stays."""
-        if not self.state:
+        if not self.saved_state():
             return
         self.power_off(self.nodes)
         for node in self.nodes:
@@ -146,7 +154,6 @@ class Cluster:
     def destroy(self) -> None:
         self.down()
         shutil.rmtree(self.directory, ignore_errors=True)
-        self.state = {}
 
     # Network
 
@@ -156,34 +163,28 @@ class Cluster:
             run(["ip", "netns", "add", self.id])
             run(["ip", "-n", self.id, "link", "set", "lo", "up"])
             run(["ip", "-n", self.id, "link", "add", "lab", "type", "bridge"])
-            run(["ip", "-n", self.id, "addr", "add", f"{NETWORK}.1/24", "dev", "lab"])
+            run(["ip", "-n", self.id, "addr", "add", f"{kubeadm.BALANCER}/24", "dev", "lab"])
             run(["ip", "-n", self.id, "link", "set", "lab", "up"])
-        if len(self.nodes) > 1:
-            self.balance()
+        if len(self.nodes) > 1 and not alive(self.state.balancer):
+            self.start_balancer()
 
-    def balance(self) -> None:
-        """Starts the load balancer, which is outside of the nodes as it should be."""
-        if alive(self.state.get("balancer")):  # type: ignore[arg-type]
-            return
-        command = [tool("balance"), f"{kubeadm.BALANCER}:6443", *(f"{node.ip}:6443" for node in self.nodes)]
-        process = self.balancer.spawn(["ip", "netns", "exec", self.id, *command], self.directory / "balance.log", {})
-        self.save_state(balancer=identify(process.pid))
-
-    @property
-    def balancer(self) -> Group:
-        return Group(self.id, "balancer")
+    def start_balancer(self) -> None:
+        """The load balancer is outside of the nodes, as it should be."""
+        command: list[str | Path] = [tool("balance"), f"{kubeadm.BALANCER}:6443", *(f"{node.ip}:6443" for node in self.nodes)]
+        process = self.balancer.spawn(["nsenter", f"--net=/run/netns/{self.id}", "--", *command], self.directory / "balance.log", {})
+        self.save(dataclasses.replace(self.state, balancer=identify(process.pid)))
 
     def network_down(self) -> None:
-        balancer = self.state.get("balancer")
-        if alive(balancer):  # type: ignore[arg-type]
-            os.kill(balancer[0], signal.SIGKILL)  # type: ignore[index]
-            wait_until("end of the load balancer", lambda: not alive(balancer), 10)  # type: ignore[arg-type]
+        balancer = self.state.balancer
+        if balancer and alive(balancer):
+            os.kill(balancer[0], signal.SIGKILL)
+            wait_until("end of the load balancer", lambda: not alive(balancer), 10)
         self.balancer.remove()
         if Path("/run/netns", self.id).exists():
             run(["ip", "netns", "delete", self.id])
 
     def exec(self, command: Sequence[str]) -> None:
-        """Becomes the command."""
+        """Becomes the command, beside the nodes."""
         if not Path("/run/netns", self.id).exists():
             raise LabError(f"{self.name} is down")
         os.execvp("nsenter", ["nsenter", f"--net=/run/netns/{self.id}", "--", *command])
@@ -192,8 +193,9 @@ class Cluster:
 
     def power_on(self, nodes: Sequence[Node]) -> None:
         self.network_up()
+        shares = self.state.shares
         with phase(f"boot of {names(nodes)}"):
-            each(nodes, lambda node: node.power_on(self.shares))
+            each(nodes, lambda node: node.power_on(shares))
 
     def power_off(self, nodes: Sequence[Node]) -> None:
         each(nodes, lambda node: node.power_off())
@@ -204,22 +206,24 @@ class Cluster:
 
     def wait(self, timeout: float = 120) -> None:
         """Waits until every node's part of the control plane serves and the two leases are held by somebody alive."""
-        probe = tool("probe")
+        layout = self.layout
 
         def ask(node: Node) -> None:
             try:
-                said = node.in_network(probe, f"-timeout={timeout}s", *self.layout.probe(node), timeout=timeout + 30)
-                (node.directory / "probe.log").write_text(said)
+                said = node.in_network(tool("probe"), f"-timeout={timeout}s", *layout.probe(node), timeout=timeout + 30)
             except LabError as error:
                 raise LabError(f"{node.name}: {str(error).partition('probe: ')[2] or error}") from error
+            (node.directory / "probe.log").write_text(said)
 
+        for node in self.nodes:
+            node.running()
         with phase("control plane"):
             each(self.nodes, ask)
 
     # Snapshots
 
     def saved(self, label: str) -> Path:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", label):
             raise LabError(f"{label!r} is no label for a snapshot")
         return self.directory / "snapshots" / label
 
@@ -228,46 +232,55 @@ class Cluster:
         saved = self.saved(label)
         new = saved.with_name(f"{label}.new")
         shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
         had_power = [node for node in self.nodes if node.pid]
-        if had_power:
-            self.release_leases()
-            self.power_off(self.nodes)
+        works = bool(had_power) and self.release_leases(had_power)
+        self.power_off(had_power)
         with phase(f"snapshot {label}"):
             each(self.nodes, lambda node: node.save(new / node.name))
+            # Nobody should wait for a control plane that did not work.
+            (new / "works.json").write_text(json.dumps(works))
             shutil.rmtree(saved, ignore_errors=True)
             new.rename(saved)
         if had_power:
             self.power_on(had_power)
+        if works:
             self.wait()
 
     def restore(self, label: str, start: bool = True) -> None:
-        """Puts the nodes' disks back; the node may be in any state before."""
+        """Puts the nodes' disks back, whatever state the nodes are in."""
         saved = self.saved(label)
-        if not saved.is_dir():
-            known = ", ".join(sorted(path.name for path in saved.parent.glob("*")))
-            raise LabError(f"{self.name} has no snapshot {label}, but {known}")
+        if not (saved / "works.json").exists():
+            raise LabError(f"{self.name} has no snapshot {label}, but {', '.join(self.labels()) or 'none'}")
         self.power_off(self.nodes)
         with phase(f"restore of {label}"):
             each(self.nodes, lambda node: node.load(saved / node.name))
         if start:
             self.power_on(self.nodes)
-            self.wait()
+            if json.loads((saved / "works.json").read_text()):
+                self.wait()
 
-    def release_leases(self) -> None:
+    def labels(self) -> list[str]:
+        return sorted(path.parent.name for path in self.directory.glob("snapshots/*/works.json") if path.parent.suffix != ".new")
+
+    def release_leases(self, nodes: Sequence[Node]) -> bool:
         """Clears the holders of the leases, else whoever starts from the copy waits for a dead holder's lease to end.
 
-        The holders are stopped first, or they would renew it; the power goes off right after that.
+        The holders are stopped first, or they would renew it; the power goes off right after that. Returns whether that
+        was possible, which needs a control plane that works.
         """
-        for node in self.nodes:
+        for node in nodes:
             for pid in node.group.members():
                 if command(pid) in ("kube-controller", "kube-scheduler"):
                     os.kill(pid, signal.SIGSTOP)
         patch = ["patch", "--namespace=kube-system", "--type=merge", '--patch={"spec":{"holderIdentity":""}}', "--request-timeout=5s"]
-        kubectl = ["kubectl", f"--kubeconfig={self.layout.ADMIN}", *patch, "lease/kube-controller-manager", "lease/kube-scheduler"]
+        leases = ["lease/kube-controller-manager", "lease/kube-scheduler"]
         try:
-            next(node for node in self.nodes if node.pid).run(*kubectl, timeout=30)
+            nodes[0].run("kubectl", f"--kubeconfig={self.layout.ADMIN}", *patch, *leases, timeout=30)
         except LabError as error:
-            say(f"the leases keep their holders, which makes each restore slower: {error}")
+            say(f"the control plane does not work, and the leases keep their holders: {error}")
+            return False
+        return True
 
     # Certificates
 
@@ -276,24 +289,26 @@ class Cluster:
 
         The kubelet forgot the key that signed its serving certificate, so that one cannot be signed again.
         """
-        program = tool("expire")
-        for node in nodes:
-            if not node.root.is_mount():
-                raise LabError(f"{self.name} is down")
-        return "".join(run([program, f"-root={node.root}", f"-layout={self.layout.NAME}", "-skip=kubelet-serving", *flags]) for node in nodes)
+        if not all(node.root.is_mount() for node in nodes):
+            raise LabError(f"{self.name} is down")
+        fixed: list[str | Path] = [tool("expire"), f"-layout={self.layout.NAME}", "-skip=kubelet-serving"]
+        return "".join(run([*fixed, f"-root={node.root}", *flags]) for node in nodes)
 
     def info(self) -> dict[str, object]:
         def about(node: Node) -> dict[str, object]:
             return {"name": node.name, "ip": node.ip, "pid": node.pid, "netns": node.netns, "root": str(node.root)}
 
+        state = self.state
         return {
             "name": self.name,
-            "kubernetes": self.kubernetes,
-            "layout": self.layout.NAME,
-            "programs": str(self.programs),
-            "shares": [share.split(":")[1] for share in self.shares],
-            "snapshots": sorted(path.name for path in (self.directory / "snapshots").glob("*") if path.suffix != ".new"),
+            "kubernetes": state.kubernetes,
+            "layout": state.layout,
+            "programs": state.programs,
+            "tools": str(cache() / "bin"),
+            "shares": list(state.shares),
+            "snapshots": self.labels(),
             "netns": self.id,
+            "balancer": f"https://{kubeadm.BALANCER}:6443" if state.nodes > 1 else None,
             "nodes": [about(node) for node in self.nodes],
         }
 
@@ -308,11 +323,11 @@ def tool(name: str) -> Path:
     return cache() / "bin" / name
 
 
-def default_shares() -> list[str]:
-    """Read-only, in the form that `Node.start` takes."""
+def default_shares() -> dict[str, str]:
+    """The lab's programs and what is built in the checkout, both read-only."""
     target = Path(os.environ.get("CARGO_TARGET_DIR") or CHECKOUT / "target").resolve()
     target.mkdir(parents=True, exist_ok=True)
-    return [f"-ro:{target}", f"-ro:{cache() / 'bin'}"]
+    return {str(cache() / "bin"): "ro", str(target): "ro"}
 
 
 def each(nodes: Sequence[Node], action: Callable[[Node], object]) -> None:

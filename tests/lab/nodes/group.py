@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from .host import wait_until
@@ -48,7 +49,7 @@ class Group:
         """Removes the group, and that of the cluster with its last one."""
         for group in self.directories():
             # A process that just ended keeps its group busy for a moment.
-            wait_until(f"removal of {group}", lambda group=group: removed(group), 10)
+            wait_until(f"removal of {group}", partial(removed, group), 10)
             if group.parent.is_dir() and not any(child.is_dir() for child in group.parent.iterdir()):
                 group.parent.rmdir()
 

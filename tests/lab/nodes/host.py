@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,10 +25,9 @@ class LabError(Exception):
 
 def cache() -> Path:
     """The directory that keeps what is made once."""
-    base = os.environ.get("RESCUE_KIT_CACHE")
-    if not base:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rescue-kit"
-    return Path(base).resolve() / "lab"
+    own = os.environ.get("RESCUE_KIT_CACHE")
+    general = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (Path(own) if own else general / "rescue-kit").resolve() / "lab"
 
 
 def say(text: str) -> None:
@@ -45,7 +45,7 @@ def phase(name: str) -> Iterator[None]:
 def run(command: Sequence[str | Path], *, timeout: float = 120, stdin: IO[bytes] | int = subprocess.DEVNULL, cwd: Path | None = None) -> str:
     """Runs a command and returns its stdout; its failure becomes one sentence that ends with what it said last."""
     try:
-        done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, cwd=cwd, check=False)
+        done = subprocess.run(command, stdin=stdin, capture_output=True, timeout=timeout, cwd=cwd, check=False)
     except FileNotFoundError as error:
         raise LabError(f"no program {command[0]} on this machine") from error
     except subprocess.TimeoutExpired as error:
@@ -88,15 +88,24 @@ def digest(*parts: str | Path) -> str:
     return total.hexdigest()[:16]
 
 
-def build(programs: Sequence[str]) -> Path:
+def releases() -> list[str]:
+    """The releases of Kubernetes that can be built; the first one is the default."""
+    pinned = re.search(r"k8s\.io/kubernetes v([0-9.]+)", (LAB / "kubernetes/go.mod").read_text())
+    if not pinned:
+        raise LabError("tests/lab/kubernetes/go.mod names no release")
+    return [pinned[1], *sorted(module.name.partition("-")[2] for module in LAB.glob("kubernetes-*"))]
+
+
+def build(programs: Sequence[str], kubernetes: str = "") -> Path:
     """Builds programs of the lab where that is due and returns the directory that they are in."""
     command = [str(LAB / "build"), *programs]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, "RESCUE_KIT_KUBERNETES": kubernetes}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     for line in done.stderr.splitlines():
         if not line.endswith("up to date"):
             say(line)
     if done.returncode:
-        raise LabError(f"{shown(command)} ended with {done.returncode}")
+        raise LabError(f"{shown(command)} ended with {done.returncode}: {' / '.join(done.stderr.splitlines()[-3:])}")
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -108,6 +117,10 @@ def stamps(programs: Path, names: Sequence[str]) -> list[Path]:
 def alive(process: Sequence[int] | None) -> bool:
     """Whether a process recorded by `identify` still runs: a number alone may belong to another one by now."""
     return process is not None and identify(process[0]) == list(process)
+
+
+def gone(process: Sequence[int]) -> bool:
+    return not alive(process)
 
 
 def identify(pid: int) -> list[int] | None:

@@ -5,12 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from .group import Group
-from .host import LabError, alive, identify, mount, mounted, run, unmount, wait_until
+from .host import LabError, alive, gone, identify, mount, mounted, run, unmount, wait_until
 
 # What the node writes lies in these directories; all but the first cannot be part of an overlay.
 UPPER, CONTAINERD, KUBELET = "upper", "containerd", "kubelet"
@@ -74,9 +75,10 @@ class Node:
     @property
     def processes(self) -> dict[str, list[int]]:
         try:
-            return json.loads((self.directory / "processes.json").read_text())
+            text = (self.directory / "processes.json").read_text()
         except FileNotFoundError:
             return {}
+        return dict(json.loads(text))
 
     @property
     def pid(self) -> int | None:
@@ -89,7 +91,7 @@ class Node:
             return pid
         raise LabError(f"{self.name} has no power")
 
-    def power_on(self, shares: Sequence[str]) -> None:
+    def power_on(self, shares: Mapping[str, str]) -> None:
         """Boots the node and waits until containers can run; whatever else starts may take its time, or fail."""
         if self.pid:
             return
@@ -99,16 +101,16 @@ class Node:
         self.start(shares)
         wait_until(f"boot of {self.name}", self.booted, 60)
 
-    def start(self, shares: Sequence[str]) -> None:
+    def start(self, shares: Mapping[str, str]) -> None:
         base = self.lower[-1]
         libraries = base / "usr/lib" / f"{os.uname().machine}-linux-gnu"
-        nspawn = [
+        nspawn: list[str | Path] = [
             *(next(base.glob("lib64/ld-linux*")), "--library-path", f"{libraries}:{libraries}/systemd", base / "usr/bin/systemd-nspawn"),
             *(f"--directory={self.root}", f"--machine={self.netns}", f"--hostname={self.name}", "--boot", "--console=pipe"),
             *("--register=no", "--keep-unit", f"--network-namespace-path=/run/netns/{self.netns}"),
             *("--capability=all", "--private-users=no", "--system-call-filter=add_key keyctl bpf"),
             *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
-            *(f"--bind{mode}={path}" for mode, path in (share.split(":") for share in shares)),
+            *(f"{'--bind-ro' if mode == 'ro' else '--bind'}={path}" for path, mode in shares.items()),
         ]
         # The container's cgroups are those of the process that starts it.
         process = self.group.spawn(nspawn, self.directory / "console.log", {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"})
@@ -148,7 +150,7 @@ class Node:
             process = self.processes.get(name)
             if process and alive(process):
                 os.kill(process[0], signal.SIGKILL)
-                wait_until(f"end of {self.name}'s {name}", lambda process=process: not alive(process), 20)
+                wait_until(f"end of {self.name}'s {name}", partial(gone, process), 20)
         wait_until(f"end of {self.name}'s processes", lambda: not self.group.members(), 20)
         (self.directory / "processes.json").unlink(missing_ok=True)
         self.group.remove()

@@ -100,9 +100,9 @@ def certificates(cluster: "Cluster", node: "Node", authority: Path) -> None:
     for name, address in (("admin", server), ("controller-manager", "https://127.0.0.1:6443"), ("scheduler", "https://127.0.0.1:6443")):
         data = [base64.b64encode((ssl / file).read_bytes()).decode() for file in ("ca.pem", f"{name}.pem", f"{name}-key.pem")]
         keys = ("certificate-authority-data", "client-certificate-data", "client-key-data")
-        kubeconfig(node, name, address, dict(zip(keys, data)))
+        kubeconfig(node, name, address, dict(zip(keys, data, strict=True)))
     files = [f"{SSL}/{file}" for file in ("ca.pem", "kubelet.pem", "kubelet-key.pem")]
-    kubeconfig(node, "kubelet", server, dict(zip(("certificate-authority", "client-certificate", "client-key"), files)))
+    kubeconfig(node, "kubelet", server, dict(zip(("certificate-authority", "client-certificate", "client-key"), files, strict=True)))
 
 
 def request(directory: Path, name: str, content: dict[str, object]) -> None:
