@@ -4,8 +4,10 @@
 
 mod content;
 mod fail;
+mod process;
 mod stage;
 
+use crate::converge::{Actor, ConvergeError};
 use crate::crypto::CryptoError;
 use crate::inventory::{AuthorityState, CredentialState};
 use crate::issue::IssueError;
@@ -19,6 +21,22 @@ use crate::store::{Disk, StoreError, Times};
 /// What happens while a plan is applied, for whoever shows it.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// A process is about to be stopped, started, or looked at until it proves itself.
+    Converging {
+        /// The consumer's id.
+        who: String,
+        /// What is done, as a word.
+        what: &'static str,
+    },
+    /// A process was seen to be what it should be.
+    Converged {
+        /// The consumer's id.
+        who: String,
+        /// What was seen last.
+        seen: String,
+        /// Milliseconds that it took.
+        took_ms: u64,
+    },
     /// A certificate is issued.
     Issued(String),
     /// A place is replaced, or put back.
@@ -37,6 +55,8 @@ pub type Archive<'a> = &'a dyn Fn(&str) -> Option<zeroize::Zeroizing<Vec<u8>>>;
 pub struct Hands<'a> {
     /// The files.
     pub disk: &'a Disk,
+    /// Whoever does things to processes; none where nothing runs.
+    pub actor: Option<&'a Actor<'a>>,
     /// Where the authorities are.
     pub authorities: &'a [AuthorityState],
     /// Where the old keys are that are kept.
@@ -63,6 +83,9 @@ pub enum ApplyError {
         /// Why.
         why: String,
     },
+    /// A process did not come back, or cannot be stopped or started.
+    #[error(transparent)]
+    Converge(ConvergeError),
     /// Keys or randomness.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -110,6 +133,8 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
             Move::Blocked(id) => return Err(ApplyError::Blocked(place_of(run, &id))),
             Move::Commit(id, Way::Forward) => forward(run, hands, &id)?,
             Move::Commit(id, Way::Back) => back(run, hands, &id)?,
+            Move::Converge(id, way) => process::converge(run, hands, &id, way)?,
+            Move::Hold(id, way) => process::hold(run, hands, &id, way)?,
             Move::Finish(verdict) => {
                 if verdict == Verdict::RolledBack {
                     put_directories_back(run, hands)?;

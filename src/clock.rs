@@ -1,7 +1,7 @@
 //! Clocks: the system's, the hardware's, and one that only goes forward.
 
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::pki::utc::Utc;
 use crate::place::{Blob, Observed, Place};
@@ -21,6 +21,41 @@ pub fn system_now() -> Utc {
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
     };
     Utc::from_unix(seconds)
+}
+
+/// Nanoseconds from 1970 to the kernel's monotonic zero: turns systemd's monotonic stamps into times.
+pub fn boot_ns() -> i64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let of = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    of(ClockId::Realtime) - of(ClockId::Monotonic)
+}
+
+/// The system's clock in nanoseconds since 1970.
+pub fn now_ns() -> i64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::Realtime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// Asks again and again until there is an answer or the deadline has passed; it is asked at least once.
+pub fn wait_for<T>(
+    deadline: Instant,
+    every: Duration,
+    mut question: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    loop {
+        if let Some(answer) = question() {
+            return Some(answer);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        std::thread::park_timeout(every.min(left));
+    }
 }
 
 /// Reads the hardware clock, taken as UTC. `None` without one, and on a root that is not this host's.

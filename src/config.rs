@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::error::Failure;
@@ -11,11 +12,11 @@ use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
-use crate::plan::Policy;
+use crate::plan::{Policy, Restart};
 use crate::profile::Profile;
 use crate::profile::nearest;
 
-use crate::cli::args::{Global, PolicyArgs};
+use crate::cli::args::{Global, PolicyArgs, RestartChoice};
 
 /// The answers file's and environment's names of the flags begin with this.
 pub const ENV: &str = "RESCUE_KIT_";
@@ -112,7 +113,22 @@ pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
         only: args.only.clone(),
         skip: args.skip.clone(),
         templates,
+        restart: match args.restart {
+            RestartChoice::Always => Restart::Always,
+            RestartChoice::Auto => Restart::Auto,
+            RestartChoice::Never => Restart::Never,
+        },
+        despite_peers: args.despite_peers,
     })
+}
+
+/// When everything must have ended, counted from now.
+pub fn deadline(global: &Global) -> Result<Option<Instant>, Failure> {
+    let Some(text) = &global.deadline else {
+        return Ok(None);
+    };
+    let seconds = u64::try_from(seconds(text)?).unwrap_or_default();
+    Ok(Instant::now().checked_add(Duration::from_secs(seconds)))
 }
 
 /// A duration such as `30d`, `12h`, `1h30m`, `45s`, in seconds.

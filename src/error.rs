@@ -145,6 +145,7 @@ impl From<RescueError> for Failure {
                     other,
                     RescueError::Audit { .. }
                         | RescueError::Interrupted { .. }
+                        | RescueError::Kept { .. }
                         | RescueError::Stuck { .. }
                 );
                 Self {
@@ -196,6 +197,12 @@ fn ending(error: &RescueError) -> (Exit, String) {
         RescueError::Stopped { signal, .. } => (
             Exit::Signal(*signal),
             text("everything is as it was; run again"),
+        ),
+        RescueError::Kept { run, .. } => (
+            Exit::Stuck,
+            format!(
+                "nothing that worked before stopped working; rescue-kit resume {run}, or: rescue-kit rollback {run}"
+            ),
         ),
         RescueError::Stuck { run, .. } => (
             Exit::Stuck,

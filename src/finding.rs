@@ -8,9 +8,11 @@ use crate::defect::{self, Defect};
 use crate::inventory::{
     AuthorityState, CredentialState, Found, FoundKind, Inventory, KeyPairState, Placement,
 };
+use crate::live::{Live, Obstacle, ObstacleKind, Outcome};
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::Profile;
+use crate::stale;
 
 /// One thing that is worth saying.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -45,6 +47,36 @@ pub enum Code {
     /// The system's clock cannot be right.
     #[serde(rename = "RK0001")]
     Clock,
+    /// A file system is full or read-only.
+    #[serde(rename = "RK0011")]
+    Disk,
+    /// systemd does not answer.
+    #[serde(rename = "RK0012")]
+    Systemd,
+    /// The container runtime does not answer or is not ready.
+    #[serde(rename = "RK0013")]
+    Runtime,
+    /// A static pod's manifest is no pod.
+    #[serde(rename = "RK0014")]
+    Manifest,
+    /// An image that a static pod needs is not on the node.
+    #[serde(rename = "RK0015")]
+    Image,
+    /// A file that a static pod mounts does not exist.
+    #[serde(rename = "RK0016")]
+    Mount,
+    /// etcd refuses writes.
+    #[serde(rename = "RK0017")]
+    Etcd,
+    /// systemd gave up on a unit.
+    #[serde(rename = "RK0018")]
+    StartLimit,
+    /// A unit is masked.
+    #[serde(rename = "RK0019")]
+    Unit,
+    /// Another tool that changes certificates is at work.
+    #[serde(rename = "RK0020")]
+    Rival,
     /// A CA's certificate has expired.
     #[serde(rename = "RK0101")]
     CaExpired,
@@ -90,6 +122,24 @@ pub enum Code {
     /// A regular file stands where a link must be.
     #[serde(rename = "RK0210")]
     LinkIsFile,
+    /// A process still uses what was there before its files were renewed.
+    #[serde(rename = "RK0601")]
+    NotRestarted,
+    /// A port serves something else than its file.
+    #[serde(rename = "RK0602")]
+    NotServed,
+    /// A component does not run or is not well.
+    #[serde(rename = "RK0603")]
+    Unwell,
+    /// A member of etcd does not answer, or with another CA's or an expired certificate.
+    #[serde(rename = "RK0604")]
+    Peer,
+    /// Another process holds the old files.
+    #[serde(rename = "RK0605")]
+    OtherConsumer,
+    /// A certificate or its name belongs to another node.
+    #[serde(rename = "RK0606")]
+    ForeignNode,
     /// A private key or a kubeconfig can be read by others.
     #[serde(rename = "RK0301")]
     Exposed,
@@ -111,6 +161,36 @@ pub enum Code {
     /// A file outside of the profile looks like a certificate and cannot be read.
     #[serde(rename = "RK0502")]
     FoundUnreadable,
+}
+
+impl Finding {
+    /// What keeps a node from coming back, as a finding.
+    pub fn of_obstacle(obstacle: &Obstacle) -> Self {
+        let code = match obstacle.kind {
+            ObstacleKind::Disk => Code::Disk,
+            ObstacleKind::Systemd => Code::Systemd,
+            ObstacleKind::Runtime => Code::Runtime,
+            ObstacleKind::Manifest => Code::Manifest,
+            ObstacleKind::Image => Code::Image,
+            ObstacleKind::Mount => Code::Mount,
+            ObstacleKind::Etcd => Code::Etcd,
+            ObstacleKind::StartLimit => Code::StartLimit,
+            ObstacleKind::Unit => Code::Unit,
+            ObstacleKind::Rival => Code::Rival,
+        };
+        let severity = if obstacle.kind.forbids_restart() {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        };
+        Self {
+            code,
+            severity,
+            subject: obstacle.subject.clone(),
+            text: obstacle.text.clone(),
+            hint: obstacle.hint.clone(),
+        }
+    }
 }
 
 impl Code {
@@ -148,6 +228,10 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
     all.extend(inventory.key_pairs.iter().filter_map(key_pair_finding));
     all.extend(file_findings(inventory, profile));
     all.extend(found_findings(inventory, renew_before));
+    if let Some(live) = &inventory.live {
+        all.extend(live.obstacles.iter().map(Finding::of_obstacle));
+        all.extend(running_findings(live, inventory, profile));
+    }
     let rank = |f: &Finding| (f.severity, class(f.code), profile.rank(&f.subject));
     all.sort_by_key(rank);
     all
@@ -179,14 +263,106 @@ pub fn cause(findings: &[Finding], profile: &Profile) -> Option<String> {
     Some(sentence)
 }
 
-/// The clock explains everything else, a CA its leaves, a certificate its files.
+/// The clock explains everything else, a dead runtime what does not run, a CA its leaves, a certificate its files.
 fn class(code: Code) -> u8 {
     match code {
         Code::Clock => 0,
-        Code::CaExpired | Code::CaExpiring | Code::CaUnusable => 1,
-        Code::FoundExpired | Code::FoundUnreadable => 3,
-        _ => 2,
+        Code::Disk
+        | Code::Systemd
+        | Code::Runtime
+        | Code::Manifest
+        | Code::Image
+        | Code::Mount
+        | Code::Etcd => 1,
+        Code::CaExpired | Code::CaExpiring | Code::CaUnusable => 2,
+        // What does not run or answer is a consequence of what is above it.
+        Code::Unwell | Code::NotServed | Code::NotRestarted | Code::Peer => 4,
+        Code::FoundExpired | Code::FoundUnreadable => 5,
+        _ => 3,
     }
+}
+
+/// What runs and should not be as it is.
+fn running_findings(live: &Live, inventory: &Inventory, profile: &Profile) -> Vec<Finding> {
+    let mut all = Vec::new();
+    let mend = "rescue-kit run restarts what has to be restarted, in order";
+    for consumer in &profile.consumer {
+        let running = live.consumer(&consumer.id);
+        if let Some(running) = running.filter(|running| running.identity == Observed::Absent) {
+            let text = format!("{} does not run: {}", consumer.id, running.state);
+            all.push(finding(
+                Code::Unwell,
+                Severity::Critical,
+                &consumer.id,
+                text,
+                mend,
+            ));
+        }
+        if let Some(id) = stale::outdated(consumer, inventory) {
+            let text = format!(
+                "{} was renewed, {} was not restarted and still uses the old one",
+                id, consumer.id
+            );
+            all.push(finding(
+                Code::NotRestarted,
+                Severity::Warning,
+                &consumer.id,
+                text,
+                mend,
+            ));
+        }
+        if let Some(id) = stale::unserved(consumer, inventory, live) {
+            let text = format!(
+                "{} serves another certificate than the one in {id}'s file",
+                consumer.id
+            );
+            all.push(finding(
+                Code::NotServed,
+                Severity::Warning,
+                &consumer.id,
+                text,
+                mend,
+            ));
+        }
+    }
+    for check in &live.health {
+        if let Outcome::Fail(why) = &check.outcome {
+            let text = format!("{} of {}: {why}", check.name, check.subject);
+            let hint = "rescue-kit verify -v";
+            all.push(finding(
+                Code::Unwell,
+                Severity::Warning,
+                &check.subject,
+                text,
+                hint,
+            ));
+        }
+    }
+    for member in &live.members {
+        if let (false, Outcome::Fail(why)) = (member.here, &member.state) {
+            let text = format!("etcd member {} {why}", member.name);
+            let hint = "rescue that node too: rescue-kit inspect there";
+            all.push(finding(
+                Code::Peer,
+                Severity::Warning,
+                &member.name,
+                text,
+                hint,
+            ));
+        }
+    }
+    for other in &live.others {
+        let text = format!("{} uses {}", other.name, other.mounts.join(", "));
+        let hint = "it may have to be restarted after a renewal";
+        all.push(finding(
+            Code::OtherConsumer,
+            Severity::Info,
+            &other.name,
+            text,
+            hint,
+        ));
+    }
+    all
 }
 
 /// What the first cause means for the node; a CA without its key breaks nothing by itself.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Fact, Facts};
+use crate::live::Live;
 use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
 use crate::pki::key::{KeyAlgorithm, KeyForm};
@@ -40,6 +41,9 @@ pub struct Inventory {
     pub key_pairs: Vec<KeyPairState>,
     /// Certificates that the profile does not own, sorted by path.
     pub found: Vec<Found>,
+    /// What runs; only on a running system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 /// The identity of a node.
@@ -59,6 +63,8 @@ pub enum Scope {
     Files,
     /// This running system.
     Live,
+    /// This running system, whose cluster has no quorum yet: other members have to be rescued, too.
+    Local,
 }
 
 /// Times that bear witness to the true time.

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::live::Check;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
 use crate::pki::utc::Utc;
 use crate::place::{FileTime, Observed, Version};
 use crate::plan::Plan;
-use crate::plan::step::StepId;
+pub use crate::plan::step::Way;
+use crate::plan::step::{Act, StepId};
 
 /// The version of the journal format that this build writes and reads.
 pub const FORMAT: u16 = 1;
@@ -82,6 +84,8 @@ pub enum Body {
         /// By step.
         contents: BTreeMap<StepId, Option<Digest>>,
     },
+    /// How available the API server was.
+    Meter(Meter),
     /// The run is over, for now: a rollback may follow a success.
     End(Verdict),
 }
@@ -109,26 +113,60 @@ pub struct Begin {
     pub directories: BTreeMap<String, (FileTime, FileTime)>,
     /// Directories that the run makes, outermost first.
     pub made: Vec<String>,
-}
-
-/// In which direction.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// Undo.
-    Back,
-    /// Do.
-    Forward,
+    /// How the node was before: an undo must not leave it worse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baseline: Vec<Check>,
 }
 
 /// What a step left behind.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
+    /// A process: what was done to it and seen of it.
+    Converged(Box<Converged>),
     /// A certificate.
     Issued(Box<Issued>),
     /// What is in the place now.
     Placed(Observed<Version>),
+}
+
+/// What was done to a process and seen of it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Converged {
+    /// The name of its identity before, if it ran.
+    pub before: Option<String>,
+    /// The name of its identity after, if it runs.
+    pub after: Option<String>,
+    /// What was seen at each gate, each a sentence fragment.
+    pub seen: Vec<String>,
+    /// The cluster has no quorum, so that nothing beyond this node could be proved.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub local: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// How long the API server did not answer a client certificate while a run worked.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Meter {
+    /// How many requests were made.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// Milliseconds without an answer, in all.
+    pub down_ms: u64,
+    /// The milliseconds at which an outage began and ended; an end is missing if it went on.
+    pub outages: Vec<(u64, Option<u64>)>,
+}
+
+impl Meter {
+    /// Seconds without an answer, in all.
+    pub fn down_seconds(&self) -> f64 {
+        // Exact for every outage of less than three hundred thousand years.
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are few")]
+        let seconds = self.down_ms as f64 / 1000.0;
+        seconds
+    }
 }
 
 /// The facts of an issued certificate. Nothing of its private key.
@@ -173,6 +211,10 @@ pub enum Move {
     Blocked(StepId),
     /// Do or undo this commit step.
     Commit(StepId, Way),
+    /// Do this converge step, or make its consumer use the old files again.
+    Converge(StepId, Way),
+    /// Stop this unit for a while, or start it again.
+    Hold(StepId, Way),
     /// Nothing is left to do.
     Finish(Verdict),
     /// The step was interrupted, and what is there says that it did (`true`) or did not (`false`) happen.
@@ -208,8 +250,8 @@ pub fn pending(log: &[Record]) -> Option<(&StepId, Way)> {
     let mut pending = None;
     for record in log {
         match &record.body {
-            Body::Intent { step, way, .. } if !is_stage(step) => pending = Some((step, *way)),
-            Body::Outcome { step, .. } if !is_stage(step) => pending = None,
+            Body::Intent { step, way, .. } if is_commit(step) => pending = Some((step, *way)),
+            Body::Outcome { step, .. } if is_commit(step) => pending = None,
             _ => {},
         }
     }
@@ -234,26 +276,121 @@ pub fn next(plan: &Plan, log: &[Record], seen: Option<Content>, goal: Way) -> Mo
             _ => Move::Blocked(step.clone()),
         };
     }
-    let commits = &plan.phases.commit;
     match goal {
-        Way::Forward if staged(log).is_none() && !commits.is_empty() => Move::Stage,
-        Way::Forward => commits
-            .iter()
-            .find(|commit| !is_placed(log, &commit.id))
-            .map_or(Move::Finish(Verdict::Done), |c| {
-                Move::Commit(c.id.clone(), Way::Forward)
-            }),
-        Way::Back => commits
-            .iter()
-            .rev()
-            .find(|commit| is_placed(log, &commit.id))
-            .map_or(Move::Finish(Verdict::RolledBack), |c| {
-                Move::Commit(c.id.clone(), Way::Back)
-            }),
+        Way::Forward => forward(plan, log),
+        Way::Back => back(plan, log),
     }
 }
 
-/// Whether a commit step is done and not undone.
+/// Issue, hold, replace, converge.
+fn forward(plan: &Plan, log: &[Record]) -> Move {
+    let phases = &plan.phases;
+    if staged(log).is_none() && !phases.commit.is_empty() {
+        return Move::Stage;
+    }
+    let to_replace = phases.commit.iter().find(|step| !is_placed(log, &step.id));
+    // What was started again by a later step is not stopped a second time for nothing.
+    let begun = phases.converge.iter().any(|step| is_placed(log, &step.id));
+    let mut holds = phases.hold.iter();
+    if (to_replace.is_some() || !begun)
+        && let Some(hold) = holds.find(|step| !is_placed(log, &step.id))
+    {
+        return Move::Hold(hold.id.clone(), Way::Forward);
+    }
+    if let Some(commit) = to_replace {
+        return Move::Commit(commit.id.clone(), Way::Forward);
+    }
+    phases
+        .converge
+        .iter()
+        .find(|step| !is_placed(log, &step.id))
+        .map_or(Move::Finish(Verdict::Done), |step| {
+            Move::Converge(step.id.clone(), Way::Forward)
+        })
+}
+
+/// Put files back while whoever writes them stands still, then let what was restarted use them again.
+fn back(plan: &Plan, log: &[Record]) -> Move {
+    let phases = &plan.phases;
+    let mut placed = phases.commit.iter().rev();
+    if let Some(commit) = placed.find(|step| is_placed(log, &step.id)) {
+        let unheld = phases
+            .hold
+            .iter()
+            .find(|step| !is_held(plan, log, &step.id));
+        if let Some(hold) = unheld {
+            return Move::Hold(hold.id.clone(), Way::Forward);
+        }
+        return Move::Commit(commit.id.clone(), Way::Back);
+    }
+    let touched = phases.converge.iter().filter(|step| is_act(&step.act));
+    if let Some(step) = touched.into_iter().find(|step| is_begun(log, &step.id)) {
+        return Move::Converge(step.id.clone(), Way::Back);
+    }
+    let held = phases.hold.iter().find(|step| is_begun(log, &step.id));
+    held.map_or(Move::Finish(Verdict::RolledBack), |hold| {
+        Move::Hold(hold.id.clone(), Way::Back)
+    })
+}
+
+/// Whether a step does something to a process, so that going back has something to do, too.
+fn is_act(act: &Act) -> bool {
+    match act {
+        Act::Restart | Act::Stop => true,
+        // Its fallback is a restart.
+        Act::Prove(proof) => proof.reload.is_some(),
+        Act::Settle | Act::Start => false,
+    }
+}
+
+/// Whether a unit stands still: stopped by its step and started by no later one.
+pub fn is_held(plan: &Plan, log: &[Record], id: &str) -> bool {
+    let Some(step) = plan.hold(id) else {
+        return false;
+    };
+    let who = &step.who;
+    let starts = |step: &str| {
+        plan.converge(step)
+            .is_some_and(|step| step.who == *who && matches!(step.act, Act::Start))
+    };
+    let mut held = false;
+    for record in log {
+        match &record.body {
+            Body::Outcome {
+                step,
+                way,
+                result: Ok(_),
+            } if step == id => held = *way == Way::Forward,
+            // Also a start that failed, or of which the end is not known.
+            Body::Intent { step, .. } if starts(step) => held = false,
+            _ => {},
+        }
+    }
+    held
+}
+
+/// Whether a step was begun, done or not, and not undone since.
+fn is_begun(log: &[Record], id: &str) -> bool {
+    let mut begun = false;
+    for record in log {
+        match &record.body {
+            Body::Intent {
+                step,
+                way: Way::Forward,
+                ..
+            } if step == id => begun = true,
+            Body::Outcome {
+                step,
+                way: Way::Back,
+                result: Ok(_),
+            } if step == id => begun = false,
+            _ => {},
+        }
+    }
+    begun
+}
+
+/// Whether a step is done and not undone.
 pub fn is_placed(log: &[Record], id: &str) -> bool {
     let mut placed = false;
     for record in log {
@@ -301,8 +438,9 @@ pub fn begin(log: &[Record]) -> Option<&Begin> {
 
 /// How the run ended, if nothing came after its end.
 pub fn verdict(log: &[Record]) -> Option<Verdict> {
-    match log.last()?.body {
-        Body::End(verdict) => Some(verdict),
+    let mut bodies = log.iter().rev().map(|record| &record.body);
+    match bodies.find(|body| !matches!(body, Body::Meter(_)))? {
+        Body::End(verdict) => Some(*verdict),
         _ => None,
     }
 }
@@ -315,6 +453,41 @@ pub fn failure(log: &[Record]) -> Option<(&StepId, &str)> {
             result: Err(why),
             ..
         } => Some((step, why.as_str())),
+        _ => None,
+    })
+}
+
+/// What the processes showed, by step, in order; a step that was done again shows the last.
+pub fn converged(log: &[Record]) -> Vec<(&StepId, &Converged)> {
+    let mut all: Vec<(&StepId, &Converged)> = Vec::new();
+    for record in log {
+        if let Body::Outcome {
+            step,
+            way: Way::Forward,
+            result: Ok(Evidence::Converged(seen)),
+        } = &record.body
+        {
+            all.retain(|(known, _)| *known != step);
+            all.push((step, seen));
+        }
+    }
+    all
+}
+
+/// Whether the first process was touched: before that, a failure always goes back.
+pub fn has_restarted(plan: &Plan, log: &[Record]) -> bool {
+    let mut acts = plan
+        .phases
+        .converge
+        .iter()
+        .filter(|step| !matches!(step.act, Act::Settle));
+    acts.any(|step| is_begun(log, &step.id))
+}
+
+/// How available the API server was.
+pub fn meter(log: &[Record]) -> Option<&Meter> {
+    log.iter().rev().find_map(|record| match &record.body {
+        Body::Meter(meter) => Some(meter),
         _ => None,
     })
 }
@@ -354,9 +527,17 @@ pub fn read(lines: &[String]) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
-/// Stage steps are called `s…`, commit steps `c…`; only the latter change a place.
-fn is_stage(step: &str) -> bool {
-    step.starts_with('s')
+/// Stage steps are called `s…`, holds `h…`, converge steps `r…`, commit steps `c…`; only the last change a place.
+fn is_commit(step: &str) -> bool {
+    step.starts_with('c')
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn content_before(log: &[Record], step: &str) -> Option<Content> {

@@ -28,9 +28,9 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`profile`], [`inventory`], [`gate`], [`defect`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
-//! | L1 edges | [`clock`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`terminal`] | the domain, one facility of the system each |
-//! | L2 phases | [`observe`], [`run`], [`backup`], [`apply`], [`audit`], [`drill`] | domain and edges |
+//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`live`], [`profile`], [`inventory`], [`stale`], [`gate`], [`defect`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
+//! | L1 edges | [`clock`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
+//! | L2 phases | [`access`], [`observe`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
 //! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
 
@@ -42,6 +42,7 @@
     )
 )]
 
+pub mod access;
 pub mod apply;
 pub mod archive;
 pub mod audit;
@@ -50,23 +51,30 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod converge;
+pub mod cri;
 pub mod crypto;
 pub mod defect;
 pub mod diff;
 pub mod drill;
 pub mod error;
+pub mod etcd;
 pub mod exit;
 pub mod facts;
 pub mod finding;
 pub mod flow;
 pub mod gate;
+pub mod https;
 pub mod inventory;
 pub mod issue;
 pub mod journal;
 pub mod journal_file;
+pub mod kube;
 pub mod ledger;
 pub mod listing;
+pub mod live;
 pub mod manifest;
+pub mod meter;
 pub mod observe;
 pub mod pki;
 pub mod place;
@@ -75,7 +83,10 @@ pub mod profile;
 pub mod render;
 pub mod run;
 pub mod sign;
+pub mod stale;
 pub mod store;
+pub mod systemd;
 pub mod template;
 pub mod terminal;
+pub mod tls;
 pub mod verification;

@@ -10,7 +10,15 @@ pub type Flags = Vec<(String, String)>;
 
 #[derive(Deserialize)]
 struct Pod {
+    #[serde(default)]
+    metadata: Metadata,
     spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -23,6 +31,8 @@ struct Spec {
 
 #[derive(Deserialize)]
 struct Container {
+    #[serde(default)]
+    image: String,
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
@@ -48,6 +58,55 @@ struct Volume {
 #[derive(Deserialize)]
 struct HostPath {
     path: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+/// What a static pod needs from its node to start.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Needs {
+    /// The pod's name, without the node's.
+    pub name: String,
+    /// The images of its containers.
+    pub images: Vec<String>,
+    /// Paths of the node that must exist as regular files.
+    pub files: Vec<String>,
+    /// Paths of the node that must exist as directories.
+    pub directories: Vec<String>,
+}
+
+/// What a static pod needs from its node to start.
+///
+/// # Errors
+///
+/// Why the text is no pod, as a sentence fragment.
+pub fn pod_needs(text: &[u8]) -> Result<Needs, String> {
+    let pod: Pod = parse(text)?;
+    let hosts = pod
+        .spec
+        .volumes
+        .into_iter()
+        .filter_map(|volume| volume.host);
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
+    for host in hosts {
+        match host.kind.as_str() {
+            "File" => files.push(host.path),
+            "Directory" => directories.push(host.path),
+            // Made by the kubelet, or whatever is there.
+            _ => {},
+        }
+    }
+    let images = pod
+        .spec
+        .containers
+        .into_iter()
+        .map(|container| container.image);
+    Ok(Needs {
+        name: pod.metadata.name,
+        images: images.filter(|image| !image.is_empty()).collect(),
+        files,
+        directories,
+    })
 }
 
 /// The flags of a static pod's first container; paths below a mount are said as the host says them.

@@ -5,7 +5,10 @@
 mod clock;
 mod facts;
 mod found;
+pub(crate) mod live;
 mod reader;
+
+pub use live::Depth;
 
 use std::path::{Path, PathBuf};
 
@@ -41,6 +44,8 @@ pub struct Look {
     pub state_dir: PathBuf,
     /// Whether files outside of the profile are looked for, too.
     pub search: bool,
+    /// How much of what runs is asked; on another root nothing is.
+    pub depth: Depth,
 }
 
 /// Looks at a node's PKI.
@@ -74,7 +79,7 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
         Vec::new()
     };
     let clock = clock::facts(disk, look, &reader, &authorities, &credentials, &facts)?;
-    Ok(Inventory {
+    let mut inventory = Inventory {
         profile: profile.name.clone(),
         node,
         scope: if disk.is_live() {
@@ -91,7 +96,12 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
         credentials,
         key_pairs,
         found,
-    })
+        live: None,
+    };
+    if disk.is_live() && look.depth != Depth::Files {
+        inventory.live = Some(live::look(disk, profile, &inventory, look.depth));
+    }
+    Ok(inventory)
 }
 
 fn authorities(

@@ -3,6 +3,7 @@
 //! Random by nature, keys and serial numbers are drawn when a certificate is issued, and journaled.
 
 pub mod check;
+mod convergence;
 pub mod recipe;
 mod refusal;
 mod replacement;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{CredentialState, Inventory, Node, Placement};
+use crate::live::Outcome;
 use crate::pki::csr::Template;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
@@ -23,9 +25,10 @@ use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::{Consumer, Profile, Reads, RestartKind};
 
+use convergence::Convergence;
 use refusal::{inability, unusable_place};
 use replacement::{Issued, Replacement};
-use step::{Commit, MetaPlan, Phases, Remaining, Stage};
+use step::{Act, Commit, Converge, Hold, MetaPlan, Phases, Remaining, Stage, Way};
 
 /// The version of the plan format that this build writes and reads.
 pub const FORMAT: u16 = 1;
@@ -86,6 +89,22 @@ pub struct Policy {
     pub skip: Vec<String>,
     /// Templates that override what a certificate says, by id.
     pub templates: BTreeMap<String, Template>,
+    /// What is done to running processes.
+    pub restart: Restart,
+    /// Processes are restarted although another member of etcd does not answer.
+    pub despite_peers: bool,
+}
+
+/// Which processes are restarted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Restart {
+    /// All of them.
+    Always,
+    /// Those that do not read what changed again by themselves.
+    #[default]
+    Auto,
+    /// None; what is to be done is said.
+    Never,
 }
 
 /// Why there is no plan: every reason, not the first.
@@ -95,7 +114,54 @@ pub struct Refusals(pub Vec<Finding>);
 impl Plan {
     /// Whether applying it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.phases.commit.is_empty()
+        self.phases.commit.is_empty() && self.phases.converge.is_empty()
+    }
+
+    /// What a step does, as a sentence fragment: `replace /etc/kubernetes/pki/apiserver.crt`, `restart kube-apiserver`.
+    pub fn deed(&self, id: &str, way: Way) -> Option<String> {
+        if let Some(commit) = self.commit(id) {
+            return Some(match way {
+                Way::Forward => format!("replace {}", commit.at),
+                Way::Back => format!("put {} back", commit.at),
+            });
+        }
+        if let Some(stage) = self.stage(id) {
+            return Some(format!("issue {}", stage.credential));
+        }
+        if let Some(hold) = self.hold(id) {
+            return Some(match way {
+                Way::Forward => format!("stop {} for a while", hold.who),
+                Way::Back => format!("start {} again", hold.who),
+            });
+        }
+        let step = self.converge(id)?;
+        Some(match (&step.act, way) {
+            (Act::Settle, _) => "watch until everything is steady".to_owned(),
+            (_, Way::Back) => format!("let {} use the old files again", step.who),
+            (Act::Prove(_), _) => format!("wait until {} proves itself", step.who),
+            (Act::Restart, _) => format!("restart {}", step.who),
+            (Act::Start, _) => format!("start {}", step.who),
+            (Act::Stop, _) => format!("stop {}", step.who),
+        })
+    }
+
+    /// Seconds for which the API server is expected not to answer because of this plan, measured on an idle node.
+    pub fn expected_downtime(&self) -> u32 {
+        let interrupts = |who: &str| {
+            let mut steps = self.phases.converge.iter().filter(|step| step.who == who);
+            steps.any(|step| matches!(step.act, Act::Restart | Act::Stop))
+        };
+        match (interrupts("kube-apiserver"), interrupts("etcd")) {
+            (_, true) => 5,
+            (true, false) => 4,
+            (false, false) => 0,
+        }
+    }
+
+    /// How many steps it has.
+    pub fn steps(&self) -> usize {
+        let phases = &self.phases;
+        phases.stage.len() + phases.hold.len() + phases.commit.len() + phases.converge.len()
     }
 
     /// The bytes whose digest names the plan: its JSON.
@@ -107,6 +173,16 @@ impl Plan {
     /// The stage step with this name.
     pub fn stage(&self, id: &str) -> Option<&Stage> {
         self.phases.stage.iter().find(|step| step.id == id)
+    }
+
+    /// The hold step with this name.
+    pub fn hold(&self, id: &str) -> Option<&Hold> {
+        self.phases.hold.iter().find(|step| step.id == id)
+    }
+
+    /// The converge step with this name.
+    pub fn converge(&self, id: &str) -> Option<&Converge> {
+        self.phases.converge.iter().find(|step| step.id == id)
     }
 
     /// The commit step with this name.
@@ -148,7 +224,18 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
             .sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         return Err(Refusals(draft.refusals));
     }
-    let remaining = remaining(&draft.changed, profile);
+    let convergence = convergence::plan(&draft.changed, inventory, profile, policy);
+    draft.refuse_hindered(&convergence, inventory, policy);
+    if !draft.refusals.is_empty() {
+        return Err(Refusals(draft.refusals));
+    }
+    let remaining = if convergence.converge.is_empty() {
+        remaining(&draft.changed, profile)
+    } else {
+        Vec::new()
+    };
+    draft.phases.hold = convergence.hold;
+    draft.phases.converge = convergence.converge;
     Ok(Plan {
         format: FORMAT,
         purpose: Purpose::Rescue,
@@ -212,6 +299,7 @@ fn remaining_of(consumer: &Consumer, changed: &[String]) -> Option<Remaining> {
     let at_start = uses(|reads| *reads == Reads::Start);
     let by_itself = uses(|reads| *reads != Reads::Start);
     let command = match &consumer.restart {
+        RestartKind::Command(argv) => argv.join(" "),
         RestartKind::Systemd(unit) => format!("systemctl restart {unit}"),
         RestartKind::Cri(name) => {
             format!(
@@ -368,6 +456,36 @@ impl Draft {
             text,
             hint,
         });
+    }
+
+    /// What is stopped must be able to come back, and what is no certificate's fault is not mended by certificates.
+    fn refuse_hindered(
+        &mut self,
+        convergence: &Convergence,
+        inventory: &Inventory,
+        policy: &Policy,
+    ) {
+        let Some(live) = &inventory.live else { return };
+        if !policy.despite_peers
+            && let Some(peer) = convergence::endangered(convergence, live)
+        {
+            let Outcome::Fail(why) = &peer.state else {
+                return;
+            };
+            let text = format!(
+                "etcd member {} {why}, and this node would stop its own",
+                peer.name
+            );
+            let hint = "rescue that node first; or, if it is gone for good: --despite-peers";
+            self.refuse(Code::Peer, &peer.name, text, hint);
+        }
+        for obstacle in convergence::hindrances(convergence, live) {
+            let mut refusal = Finding::of_obstacle(obstacle);
+            refusal
+                .hint
+                .push_str("; or renew the files alone: --restart never");
+            self.refusals.push(refusal);
+        }
     }
 
     /// One refusal for each authority that has something to sign and cannot.

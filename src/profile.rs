@@ -53,6 +53,9 @@ pub struct Profile {
     /// Key pairs without certificate.
     #[serde(default)]
     pub keypair: IndexMap<String, KeyPair>,
+    /// Kubeconfigs of administrators, the preferred one first: what a running cluster is asked with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin: Vec<String>,
     /// Who uses credentials, in restart order.
     #[serde(default)]
     pub consumer: Vec<Consumer>,
@@ -249,6 +252,48 @@ pub struct Consumer {
     /// What a half-replaced pair does to it.
     #[serde(default)]
     pub tears: Tears,
+    /// What it is to the cluster, which decides how it is proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Its ports that speak TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serves: Vec<Serves>,
+    /// The credential that its clients show to it: what it is asked with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<String>,
+    /// The lease in `kube-system` that one of its kind holds while it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    /// Seconds that it gets to end by itself when it is stopped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub grace: u32,
+}
+
+/// What a consumer is to the cluster.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Everybody's door: proved by a request with a client certificate and by a write that is read back.
+    ApiServer,
+    /// Works only while it holds a lease.
+    Controller,
+    /// A member of the datastore: proved by its health; restarted after its API server, never below quorum.
+    Etcd,
+    /// Starts the static pods, and writes its own credential: it stands still while that is replaced.
+    Kubelet,
+}
+
+/// A port that speaks TLS.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Serves {
+    /// The address to reach it at; an unspecified one is taken as the loopback.
+    pub host: OneOrMany,
+    /// The port.
+    pub port: OneOrMany,
+    /// What it serves; without it, a certificate of its own making.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// How a consumer is restarted.
@@ -259,6 +304,8 @@ pub enum RestartKind {
     Cri(String),
     /// A systemd unit.
     Systemd(String),
+    /// A command: absolute path, then arguments; no shell reads it.
+    Command(Vec<String>),
 }
 
 /// When a consumer reads a credential again.
@@ -289,6 +336,18 @@ impl Profile {
     pub fn digest(&self) -> Digest {
         // Serialising plain tables and strings into memory has no way to fail.
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// The consumer with this id.
+    pub fn consumer(&self, id: &str) -> Option<&Consumer> {
+        self.consumer.iter().find(|consumer| consumer.id == id)
+    }
+
+    /// The consumer with this role.
+    pub fn with_role(&self, role: Role) -> Option<&Consumer> {
+        self.consumer
+            .iter()
+            .find(|consumer| consumer.role == Some(role))
     }
 
     /// Where in the restart order a credential or authority is used first; later than all if by nobody.
@@ -329,6 +388,11 @@ impl Profile {
             authority: joined(base.authority, self.authority),
             credential: joined(base.credential, self.credential),
             keypair: joined(base.keypair, self.keypair),
+            admin: if self.admin.is_empty() {
+                base.admin
+            } else {
+                self.admin
+            },
             consumer: if self.consumer.is_empty() {
                 base.consumer
             } else {
@@ -351,11 +415,15 @@ impl Profile {
         merged.authority.retain(|id, _| !gone.contains(id));
         merged.credential.retain(|id, _| !gone.contains(id));
         merged.keypair.retain(|id, _| !gone.contains(id));
+        merged.admin.retain(|id| !gone.contains(id));
         merged
             .consumer
             .retain(|consumer| !gone.contains(&consumer.id));
         for consumer in &mut merged.consumer {
             consumer.uses.retain(|id, _| !gone.contains(id));
+            consumer
+                .serves
+                .retain(|port| port.credential.as_ref().is_none_or(|id| !gone.contains(id)));
         }
         merged
     }
@@ -392,6 +460,39 @@ impl Profile {
                 ));
             }
         }
+        for consumer in &self.consumer {
+            let served = consumer
+                .serves
+                .iter()
+                .filter_map(|port| port.credential.as_deref());
+            for id in served
+                .chain(consumer.ask.as_deref())
+                .filter(|id| !self.credential.contains_key(*id))
+            {
+                let names = self.credential.keys().map(String::as_str);
+                defects.push(unknown(
+                    &format!("consumer `{}` serves", consumer.id),
+                    id,
+                    names,
+                ));
+            }
+            if let RestartKind::Command(argv) = &consumer.restart
+                && !argv.first().is_some_and(|program| program.starts_with('/'))
+            {
+                defects.push(format!(
+                    "consumer `{}`: its command has no absolute path",
+                    consumer.id
+                ));
+            }
+        }
+        for id in self
+            .admin
+            .iter()
+            .filter(|id| !self.credential.contains_key(*id))
+        {
+            let names = self.credential.keys().map(String::as_str);
+            defects.push(unknown("admin", id, names));
+        }
         for (at, text) in self.all_sources() {
             if let Err(why) = source::check(&text, self) {
                 defects.push(format!("{at}: {why}"));
@@ -424,6 +525,13 @@ impl Profile {
                 authority.at.cert.sources(),
             );
             push(format!("authority.{id}.at.key"), authority.at.key.sources());
+        }
+        for consumer in &self.consumer {
+            for port in &consumer.serves {
+                let at = format!("consumer `{}` serves", consumer.id);
+                push(at.clone(), port.host.sources());
+                push(at, port.port.sources());
+            }
         }
         for (id, credential) in &self.credential {
             push(format!("credential.{id}.at"), &credential.at.all());
@@ -469,6 +577,14 @@ pub enum ProfileError {
     /// Not TOML, or not of the format.
     #[error("{0}")]
     Syntax(String),
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn joined<T>(base: IndexMap<String, T>, over: IndexMap<String, T>) -> IndexMap<String, T> {

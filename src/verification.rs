@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
 use crate::inventory::{CredentialState, Inventory, Placement, Scope};
+use crate::live::Port;
+pub use crate::live::{Check, Outcome};
+use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
+use crate::place::Observed;
 
 /// What was proved about a node.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -15,29 +19,6 @@ pub struct Verification {
     pub at: Utc,
     /// Every check, in the profile's order.
     pub checks: Vec<Check>,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Check {
-    /// What was asked: `pair`, `signature`, `validity`, `names`, `trust`, `readable`, `served`, `health`.
-    pub name: String,
-    /// Of what: an id.
-    pub subject: String,
-    /// The answer.
-    pub outcome: Outcome,
-}
-
-/// The answer to a check.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It is so.
-    Pass,
-    /// It is not so, and why.
-    Fail(String),
-    /// It could not be checked, and why.
-    Unchecked(String),
 }
 
 impl Verification {
@@ -60,7 +41,7 @@ impl Verification {
     }
 }
 
-/// Verifies what an inventory shows; what runs and what is served cannot be seen from files.
+/// Verifies what an inventory shows.
 pub fn verify(inventory: &Inventory) -> Verification {
     let mut checks = Vec::new();
     for authority in &inventory.authorities {
@@ -71,7 +52,7 @@ pub fn verify(inventory: &Inventory) -> Verification {
             .iter()
             .find(about_cert)
             .map(|d| d.text(inventory.at));
-        checks.push(check("validity", &authority.id, first));
+        checks.push(Check::new("validity", &authority.id, first));
     }
     for credential in &inventory.credentials {
         checks.extend(of_credential(credential, inventory));
@@ -82,25 +63,58 @@ pub fn verify(inventory: &Inventory) -> Verification {
             Some(false) => Some("the halves do not belong together".to_owned()),
             None => Some("a half is missing or unreadable".to_owned()),
         };
-        checks.push(check("pair", &pair.id, why));
+        checks.push(Check::new("pair", &pair.id, why));
     }
-    for (name, what) in [
-        ("served", "what each port serves"),
-        ("health", "whether the components are healthy"),
-    ] {
-        let why = format!("{what} can only be seen on the running node");
-        let outcome = Outcome::Unchecked(why);
-        checks.push(Check {
-            name: name.to_owned(),
-            subject: "node".to_owned(),
-            outcome,
-        });
-    }
+    checks.extend(of_processes(inventory));
     Verification {
         scope: inventory.scope,
         at: inventory.at,
         checks,
     }
+}
+
+/// What the processes of a running node show.
+fn of_processes(inventory: &Inventory) -> Vec<Check> {
+    let Some(live) = &inventory.live else {
+        let why = "can only be seen on the running node";
+        return vec![
+            Check::unchecked("served", "node", format!("what each port serves {why}")),
+            Check::unchecked(
+                "health",
+                "node",
+                format!("whether the components are healthy {why}"),
+            ),
+        ];
+    };
+    let served = live.ports.iter().filter_map(|port| served(port, inventory));
+    served.chain(live.health.iter().cloned()).collect()
+}
+
+/// Whether a port serves the certificate of its credential's file.
+pub fn served(port: &Port, inventory: &Inventory) -> Option<Check> {
+    let id = port.credential.as_deref()?;
+    let credential = inventory.credential(id)?;
+    let file = credential.cert().map(|cert| Digest::of(&cert.der));
+    let subject = format!("{id} on {}", port.at);
+    Some(match (&port.served, file) {
+        (_, None) if credential.optional => return None,
+        (_, None) => Check::unchecked(
+            "served",
+            &subject,
+            "there is no certificate to compare with",
+        ),
+        (Observed::Absent, _) => Check::new("served", &subject, Some("nothing listens".to_owned())),
+        (Observed::Unknown(why), _) => Check::new("served", &subject, Some(why.clone())),
+        (Observed::Present(served), Some(file)) => {
+            let other = || {
+                format!(
+                    "serves another certificate, which ends {}",
+                    served.not_after
+                )
+            };
+            Check::new("served", &subject, (served.sha256 != file).then(other))
+        },
+    })
 }
 
 fn of_credential(credential: &CredentialState, inventory: &Inventory) -> Vec<Check> {
@@ -127,7 +141,7 @@ fn of_credential(credential: &CredentialState, inventory: &Inventory) -> Vec<Che
     };
     names
         .iter()
-        .map(|name| check(name, &credential.id, failure(name)))
+        .map(|name| Check::new(name, &credential.id, failure(name)))
         .collect()
 }
 
@@ -143,14 +157,5 @@ fn check_of(defect: &Defect) -> Option<&'static str> {
         Defect::TrustMismatch => Some("trust"),
         Defect::WrongIssuer => Some("signature"),
         Defect::Expiring(_) | Defect::LinkIsFile | Defect::OutlivesIssuer(_) => None,
-    }
-}
-
-fn check(name: &str, subject: &str, failure: Option<String>) -> Check {
-    let outcome = failure.map_or(Outcome::Pass, Outcome::Fail);
-    Check {
-        name: name.to_owned(),
-        subject: subject.to_owned(),
-        outcome,
     }
 }

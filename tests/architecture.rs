@@ -5,14 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 17] = [
+const DOMAIN: [&str; 19] = [
     "pki",
     "facts",
     "place",
     "template",
     "manifest",
+    "live",
     "profile",
     "inventory",
+    "stale",
     "gate",
     "defect",
     "finding",
@@ -24,7 +26,7 @@ const DOMAIN: [&str; 17] = [
     "ledger",
     "render",
 ];
-const EDGES: [&str; 9] = [
+const EDGES: [&str; 15] = [
     "clock",
     "crypto",
     "issue",
@@ -33,9 +35,17 @@ const EDGES: [&str; 9] = [
     "archive",
     "sign",
     "command",
+    "systemd",
+    "cri",
+    "tls",
+    "https",
+    "kube",
+    "etcd",
     "terminal",
 ];
-const PHASES: [&str; 6] = ["observe", "run", "backup", "apply", "audit", "drill"];
+const PHASES: [&str; 9] = [
+    "access", "observe", "run", "backup", "meter", "converge", "apply", "audit", "drill",
+];
 const FLOWS: [&str; 1] = ["flow"];
 const SHELL: [&str; 4] = ["cli", "config", "error", "exit"];
 
@@ -44,6 +54,9 @@ fn edges_of(edge: &str) -> &'static [&'static str] {
     match edge {
         "issue" | "sign" => &["crypto"],
         "clock" | "journal_file" => &["store"],
+        "https" => &["tls"],
+        "etcd" | "kube" => &["https"],
+        "systemd" => &["command"],
         "terminal" => &["apply"],
         _ => &[],
     }

@@ -32,10 +32,12 @@ const CERTIFICATE: [&str; 16] = [
 ];
 
 /// The fields of a run's payload.
-const RUN: [&str; 8] = [
+const RUN: [&str; 10] = [
     "run_id",
     "steps",
     "downtime_seconds",
+    "meter",
+    "processes",
     "backup",
     "audit",
     "verification",
@@ -203,7 +205,7 @@ fn the_json_of_a_run_has_every_field_of_the_contract_whether_or_not_it_changed_a
         has(ran, &[&ENVELOPE[..], &RUN].concat(), "run");
     }
     assert_eq!(ran["steps"].as_array().unwrap().len(), 20);
-    assert_eq!(ran["downtime_seconds"], 0);
+    assert_eq!(ran["downtime_seconds"], 0.0);
     assert_eq!(ran["diff"]["before"].as_array().unwrap().len(), 12);
     assert_eq!(ran["diff"]["after"].as_array().unwrap().len(), 12);
     assert!(fs::exists(ran["backup"].as_str().unwrap()).unwrap());

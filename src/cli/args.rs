@@ -113,6 +113,14 @@ pub struct Global {
         env = "RESCUE_KIT_STATE_DIR"
     )]
     pub state_dir: PathBuf,
+    /// Finish, or stop safely, within this time
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        env = "RESCUE_KIT_DEADLINE"
+    )]
+    pub deadline: Option<String>,
     /// A TOML file with values for any of these flags
     #[arg(long, global = true, value_name = "FILE", env = "RESCUE_KIT_ANSWERS")]
     pub answers: Option<PathBuf>,
@@ -281,6 +289,28 @@ pub struct PolicyArgs {
         value_delimiter = ','
     )]
     pub template: Vec<String>,
+    /// Restart those processes that do not read the new files by themselves, all, or none
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "RESCUE_KIT_RESTART"
+    )]
+    pub restart: RestartChoice,
+    /// Stop processes although another member of etcd does not answer
+    #[arg(long, env = "RESCUE_KIT_DESPITE_PEERS", value_parser = FalseyValueParser::new())]
+    pub despite_peers: bool,
+}
+
+/// Which processes are restarted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum RestartChoice {
+    /// Those that do not read the new files by themselves.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
 }
 
 /// New keys or old ones.

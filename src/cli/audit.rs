@@ -60,7 +60,8 @@ fn told(run: &Run, body: &Body) -> String {
     let place = |step: &str| {
         let at = run.plan.commit(step).map(|commit| commit.at.to_string());
         let id = run.plan.stage(step).map(|stage| stage.credential.clone());
-        printable(&at.or(id).unwrap_or_else(|| step.to_owned()))
+        let deed = || run.plan.deed(step, Way::Forward);
+        printable(&at.or(id).or_else(deed).unwrap_or_else(|| step.to_owned()))
     };
     let direction = |way: &Way| if *way == Way::Forward { "" } else { "back " };
     match body {
@@ -100,6 +101,7 @@ fn told(run: &Run, body: &Body) -> String {
         } => {
             format!("{step} {}failed: {}", direction(way), printable(why))
         },
+        Body::Meter(meter) => format!("{} ms without the API server", meter.down_ms),
         Body::Staged { contents } => format!("{} new contents are ready", contents.len()),
         Body::End(verdict) => format!("ended: {verdict:?}"),
     }

@@ -162,6 +162,7 @@ fn rescue(
                 stop: &|| context.signal(),
                 tell: &|event| progress.event(&event),
                 watch: context.watch,
+                deadline: None,
             },
             &|_| None,
         );

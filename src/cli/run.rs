@@ -17,7 +17,7 @@ use crate::flow::failure::RescueError;
 use crate::flow::rescue::{Done, Means};
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
-use crate::journal::Verdict;
+use crate::journal::{Converged, Meter, Verdict};
 use crate::pki::digest::Digest;
 use crate::place::Place;
 use crate::plan::Plan;
@@ -122,6 +122,8 @@ pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
         only: Vec::new(),
         skip: Vec::new(),
         template: Vec::new(),
+        restart: crate::cli::args::RestartChoice::Auto,
+        despite_peers: false,
     };
     run(
         context,
@@ -142,7 +144,7 @@ pub(super) fn carry_out(
     keeping: &Keeping,
     archive: Archive,
 ) -> Result<Exit, Failure> {
-    let steps = plan.phases.stage.len() + plan.phases.commit.len();
+    let steps = plan.steps();
     let done = with_means(context, keeping, steps, |means| {
         site.execute(inventory, plan, means, archive)
     })?;
@@ -238,6 +240,7 @@ fn with_means(
         sign_key: sign_key.as_ref(),
         stop: &|| context.signal(),
         tell: &|event| progress.event(&event),
+        deadline: config::deadline(context.global)?,
         // Time that the operator took to decide is not the run's.
         watch: if context.global.yes {
             context.watch
@@ -284,6 +287,11 @@ fn summary(context: &Context, done: &Done) -> String {
         return out;
     }
     let paint = &context.painter;
+    out.push_str(&text::converged(
+        &done.converged,
+        done.meter.as_ref(),
+        paint,
+    ));
     out.push_str(&text::verification(
         &done.verification,
         context.global.verbose > 0,
@@ -302,7 +310,7 @@ fn summary(context: &Context, done: &Done) -> String {
     if done.verdict == Verdict::Done {
         out.push_str(&format!("undo    rescue-kit rollback {}\n", done.run));
         out.push_str(&text::remaining(
-            &done.plan.remaining,
+            &done.next(),
             done.verification.scope,
             paint,
         ));
@@ -316,14 +324,15 @@ struct Report<'a> {
     run_id: Option<&'a str>,
     outcome: Option<Verdict>,
     steps: Vec<Step<'a>>,
-    /// This version restarts nothing.
-    downtime_seconds: u32,
+    downtime_seconds: f64,
+    meter: Option<&'a Meter>,
+    processes: Vec<Process<'a>>,
     elapsed_ms: u64,
     backup: Option<PathBuf>,
     audit: Option<Evidence<'a>>,
     verification: Option<&'a Verification>,
     diff: Diff,
-    next: &'a [Remaining],
+    next: Vec<Remaining>,
 }
 
 impl<'a> Report<'a> {
@@ -342,8 +351,10 @@ impl<'a> Report<'a> {
             }),
             verification: Some(&done.verification),
             diff: done.diff.clone(),
-            next: &done.plan.remaining,
-            ..Self::default()
+            next: done.next(),
+            downtime_seconds: done.meter.as_ref().map_or(0.0, Meter::down_seconds),
+            meter: done.meter.as_ref(),
+            processes: done.converged.iter().map(Process::of).collect(),
         }
     }
 }
@@ -365,6 +376,20 @@ impl<'a> Step<'a> {
             at: &commit.at,
             why: &commit.why,
         }
+    }
+}
+
+/// What was seen of one process.
+#[derive(Serialize)]
+struct Process<'a> {
+    component: &'a str,
+    #[serde(flatten)]
+    seen: &'a Converged,
+}
+
+impl<'a> Process<'a> {
+    fn of((component, seen): &'a (String, Converged)) -> Self {
+        Self { component, seen }
     }
 }
 

@@ -5,13 +5,14 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::observe::Depth;
 use crate::render::text;
 use crate::terminal::say;
 use crate::verification;
 
 pub(super) fn verify(context: &Context) -> Result<Exit, Failure> {
     let site = context.site()?;
-    let inventory = site.observe(false)?;
+    let inventory = site.observe(false, Depth::Proof)?;
     let proved = verification::verify(&inventory);
     if context.json() {
         let payload = json!({ "passed": proved.passed(), "verification": proved });

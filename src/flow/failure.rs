@@ -54,6 +54,14 @@ pub enum RescueError {
         /// The signal.
         signal: i32,
     },
+    /// A process did not prove itself after it was touched; nothing that worked before stopped working.
+    #[error("the run {run} replaced all files, but is not done")]
+    Kept {
+        /// The run.
+        run: String,
+        /// Why it stopped.
+        source: ApplyError,
+    },
     /// What an undo needs was pruned or damaged.
     #[error("the run {run} cannot be undone: {what} in its directory is missing or damaged")]
     Lost {

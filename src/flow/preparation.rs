@@ -173,6 +173,7 @@ impl Site {
         plan: &Plan,
         means: &Means,
         directories: Directories,
+        inventory: &Inventory,
     ) -> Result<Begin, RescueError> {
         let mut made = Vec::new();
         for commit in &plan.phases.commit {
@@ -200,6 +201,11 @@ impl Site {
             command: who.command.clone(),
             directories,
             made,
+            baseline: inventory
+                .live
+                .as_ref()
+                .map(|live| live.health.clone())
+                .unwrap_or_default(),
         })
     }
 }

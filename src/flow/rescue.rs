@@ -1,17 +1,24 @@
 //! The rescue: look, plan, back up, issue, replace, verify, audit; and the ways back.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use crate::access::Access;
 use crate::apply::{self, ApplyError, Event, Hands};
 use crate::audit::{self, Written};
 use crate::backup::{AuthorityKeys, Backup};
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
+use crate::converge::Actor;
 use crate::diff::{self, Diff};
 use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
-use crate::inventory::Inventory;
-use crate::journal::{self, Body, Verdict, Way};
+use crate::inventory::{Inventory, Scope};
+use crate::journal::{self, Body, Converged, Meter, Verdict, Way};
+use crate::live::{Check, Outcome};
+use crate::meter;
+use crate::observe::Depth;
 use crate::pki::digest::Digest;
+use crate::plan::step::Remaining;
 use crate::plan::{self, Plan, Policy};
 use crate::run::{self, Run};
 use crate::sign::AuditKey;
@@ -47,6 +54,8 @@ pub struct Means<'a> {
     pub tell: &'a dyn Fn(Event),
     /// When the process began.
     pub watch: Stopwatch,
+    /// When everything must have ended.
+    pub deadline: Option<Instant>,
 }
 
 /// What a run did.
@@ -67,8 +76,33 @@ pub struct Done {
     pub diff: Diff,
     /// The audit.
     pub audit: Written,
+    /// How available the API server was meanwhile; none where nothing runs.
+    pub meter: Option<Meter>,
+    /// What was done to processes and seen of them: the consumer, and what its step left.
+    pub converged: Vec<(String, Converged)>,
     /// Milliseconds from the process's start to the end.
     pub elapsed_ms: u64,
+}
+
+impl Done {
+    /// What remains to be done: on this node, then on others.
+    pub fn next(&self) -> Vec<Remaining> {
+        let mut next = self.plan.remaining.clone();
+        let members = self.after.live.iter().flat_map(|live| &live.members);
+        for member in members.filter(|member| !member.here) {
+            if let Outcome::Fail(why) = &member.state {
+                let at = member
+                    .peer
+                    .map_or(String::new(), |at| format!(" ({})", at.ip()));
+                next.push(Remaining {
+                    consumer: format!("{}{at}", member.name),
+                    command: Some("rescue-kit run".to_owned()),
+                    why: format!("the etcd member there {why}"),
+                });
+            }
+        }
+        next
+    }
 }
 
 /// The record of a person who takes up a run again.
@@ -87,7 +121,7 @@ impl Site {
 
     /// Looks, plans, and lets a second pair of eyes look over the plan.
     pub fn plan(&self, policy: &Policy) -> Result<(Inventory, Plan), RescueError> {
-        let inventory = self.observe(false)?;
+        let inventory = self.observe(false, Depth::Running)?;
         let plan = plan::plan(&inventory, &self.profile, policy)?;
         match plan::check::violations(&plan, &inventory) {
             broken if broken.is_empty() => Ok((inventory, plan)),
@@ -97,7 +131,7 @@ impl Site {
 
     /// Checks that a saved plan was made from exactly what is here now.
     pub fn adopt(&self, plan: &Plan) -> Result<Inventory, RescueError> {
-        let inventory = self.observe(false)?;
+        let inventory = self.observe(false, Depth::Running)?;
         if plan.node.id != inventory.node.id {
             let name = plan
                 .node
@@ -145,26 +179,26 @@ impl Site {
         let mut directories = self.directories(&plan)?;
         directories.extend(self.state_directory()?);
         let dir = self.state.run_dir(&self.run_path(&name), true)?;
-        let begin = self.begin(&name, &plan, means, directories)?;
+        let begin = self.begin(&name, &plan, means, directories, inventory)?;
         let mut run = Run::begin(dir, plan, begin, means.watch)?;
         run.dir
             .write(run::BEFORE, run::json(inventory).as_bytes())?;
         self.keep(&mut run, inventory, &backup, &packed, means)?;
-        let hands = self.hands(inventory, means, archive);
-        let driven = apply::drive(&mut run, &hands, Way::Forward);
-        self.conclude(run, &name, driven, means, &hands)
+        let actor = self.actor(inventory, means);
+        let hands = self.hands(inventory, actor.as_ref(), means, archive);
+        self.drive(run, &name, Way::Forward, means, &hands)
     }
 
     /// Finishes a run that stopped half-way. The site is locked.
     pub fn resume(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
-        let inventory = self.observe(false)?;
+        let inventory = self.observe(false, Depth::Running)?;
         run.append(taken_up(Way::Forward, means))?;
         let backup = self.backup_of(&run)?;
         let archive = |entry: &str| backup.as_ref().and_then(|backup| backup.entry(entry));
-        let hands = self.hands(&inventory, means, &archive);
-        let driven = apply::drive(&mut run, &hands, Way::Forward);
-        self.conclude(run, name, driven, means, &hands)
+        let actor = self.actor(&inventory, means);
+        let hands = self.hands(&inventory, actor.as_ref(), means, &archive);
+        self.drive(run, name, Way::Forward, means, &hands)
     }
 
     /// Puts everything back that a run changed. The site is locked.
@@ -183,27 +217,63 @@ impl Site {
                 what,
             });
         }
+        let inventory = self.observe(false, Depth::Running)?;
         run.append(taken_up(Way::Back, means))?;
-        let hands = Hands {
-            disk: &self.disk,
-            authorities: &[],
-            credentials: &[],
-            stop: means.stop,
-            tell: means.tell,
-            archive: &|_| None,
-        };
-        let driven = apply::drive(&mut run, &hands, Way::Back);
-        self.conclude(run, name, driven, means, &hands)
+        let actor = self.actor(&inventory, means);
+        let hands = self.hands(&inventory, actor.as_ref(), means, &|_| None);
+        self.drive(run, name, Way::Back, means, &hands)
+    }
+
+    /// Whoever does things to processes; nobody on a root that is not this system's.
+    fn actor<'a>(&'a self, inventory: &'a Inventory, means: &Means<'a>) -> Option<Actor<'a>> {
+        inventory.live.as_ref()?;
+        Some(Actor::new(
+            &self.disk,
+            &self.profile,
+            inventory,
+            means.stop,
+            means.deadline,
+        ))
+    }
+
+    /// Drives a run to its end, with a meter beside it where something runs.
+    fn drive(
+        &self,
+        mut run: Run,
+        name: &str,
+        goal: Way,
+        means: &Means,
+        hands: &Hands,
+    ) -> Result<Done, RescueError> {
+        let is_metered = hands.actor.is_some() && !run.plan.phases.converge.is_empty();
+        let (driven, meter) = std::thread::scope(|scope| {
+            let meter = hands.actor.filter(|_| is_metered).map(|actor| {
+                let access = Access {
+                    disk: &self.disk,
+                    profile: &self.profile,
+                    inventory: actor.inventory,
+                };
+                meter::start(scope, access, means.watch)
+            });
+            let driven = apply::drive(&mut run, hands, goal);
+            (driven, meter.map(meter::Running::stop))
+        });
+        if let Some(meter) = meter {
+            run.append(Body::Meter(meter))?;
+        }
+        self.conclude(run, name, driven, means, hands)
     }
 
     fn hands<'a>(
         &'a self,
         inventory: &'a Inventory,
+        actor: Option<&'a Actor<'a>>,
         means: &Means<'a>,
         archive: apply::Archive<'a>,
     ) -> Hands<'a> {
         Hands {
             disk: &self.disk,
+            actor,
             authorities: &inventory.authorities,
             credentials: &inventory.credentials,
             stop: means.stop,
@@ -240,7 +310,13 @@ impl Site {
             run: name.clone(),
             source: source.into(),
         };
-        let (after, verification, diff) = self.prove(&run).map_err(unproved)?;
+        let (after, mut verification, diff) = self.prove(&run).map_err(unproved)?;
+        if hands.actor.is_some_and(Actor::is_local) {
+            verification.scope = Scope::Local;
+            run.dir
+                .write(run::VERIFICATION, run::json(&verification).as_bytes())
+                .map_err(unproved)?;
+        }
         if verdict == Verdict::Done
             && let Some(why) = Self::regression(&run, &verification)
         {
@@ -261,7 +337,20 @@ impl Site {
         }
         let audit = self.evidence(&run, &name, means)?;
         let (path, elapsed_ms) = (run.dir.path(), run.elapsed_ms());
+        let meter = journal::meter(run.records()).cloned();
+        let converged = journal::converged(run.records()).into_iter();
+        let who = |id: &str| {
+            run.plan
+                .converge(id)
+                .map_or(id, |step| &step.who)
+                .to_owned()
+        };
+        let converged = converged
+            .map(|(id, seen)| (who(id), seen.clone()))
+            .collect();
         Ok(Done {
+            meter,
+            converged,
             run: name,
             path,
             plan: run.plan,
@@ -274,7 +363,7 @@ impl Site {
         })
     }
 
-    /// A failure before anything was restarted always goes back.
+    /// A failure before anything was restarted always goes back; later, only if something that worked does not work now.
     fn undo(
         &self,
         mut run: Run,
@@ -283,8 +372,15 @@ impl Site {
         means: &Means,
         hands: &Hands,
     ) -> RescueError {
+        let baseline = baseline(&run);
+        if journal::has_restarted(&run.plan, run.records())
+            && (baseline.is_empty() || self.holds(&baseline, RECOVERY))
+        {
+            return RescueError::Kept { run: name, source };
+        }
         let back = apply::foreign_changes(&run, &self.disk).is_ok_and(|places| places.is_empty())
-            && apply::drive(&mut run, &uninterrupted(hands), Way::Back).is_ok();
+            && apply::drive(&mut run, &uninterrupted(hands), Way::Back).is_ok()
+            && self.holds(&baseline, RECOVERY);
         if !back {
             return RescueError::Stuck { run: name, source };
         }
@@ -294,9 +390,24 @@ impl Site {
         }
     }
 
+    /// Waits until everything that passed before passes again.
+    fn holds(&self, baseline: &[Check], within: Duration) -> bool {
+        if baseline.is_empty() {
+            return true;
+        }
+        let by = Instant::now() + within;
+        let held = clock::wait_for(by, Duration::from_millis(500), || {
+            let now = self.observe(false, Depth::Running).ok()?;
+            let live = now.live.as_ref()?;
+            let passes = |wanted: &Check| live.health.iter().any(|check| check == wanted);
+            baseline.iter().all(passes).then_some(())
+        });
+        held.is_some()
+    }
+
     /// Looks again and writes down what is proved.
     fn prove(&self, run: &Run) -> Result<(Inventory, Verification, Diff), StoreError> {
-        let after = self.observe(false)?;
+        let after = self.observe(false, Depth::Proof)?;
         let verification = verification::verify(&after);
         run.dir.write(run::AFTER, run::json(&after).as_bytes())?;
         run.dir
@@ -319,7 +430,7 @@ impl Site {
             .map(|commit| commit.credential.as_str())
             .collect();
         let failed = now.checks.iter().find_map(|check| match &check.outcome {
-            verification::Outcome::Fail(why) if changed.contains(&check.subject.as_str()) => {
+            Outcome::Fail(why) if changed.contains(&check.subject.as_str()) => {
                 Some(format!("{} {why}", check.subject))
             },
             _ => None,
@@ -344,6 +455,16 @@ impl Site {
             .map(Some)
             .map_err(RescueError::Backup)
     }
+}
+
+/// How long a control plane may take to be as well as it was.
+const RECOVERY: Duration = Duration::from_secs(120);
+
+/// What passed before the run.
+fn baseline(run: &Run) -> Vec<Check> {
+    let begin = journal::begin(run.records());
+    let passed = begin.into_iter().flat_map(|begin| begin.baseline.iter());
+    passed.filter(|check| check.passed()).cloned().collect()
 }
 
 /// Going back is not stopped half-way by the signal that made it necessary.

@@ -9,6 +9,7 @@ use crate::backup::{self, AuthorityKeys, Backup};
 use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
+use crate::observe::Depth;
 use crate::pki::digest::Digest;
 use crate::place::{Observed, Place, Version};
 use crate::plan::step::{Commit, MetaPlan, Phases, Slot, Source};
@@ -30,7 +31,7 @@ pub struct Kept {
 impl Site {
     /// Makes a backup on its own: below the state directory, or, without CA keys, in a directory of this host.
     pub fn make_backup(&self, to: Option<&Path>) -> Result<(Kept, Backup), RescueError> {
-        let inventory = self.observe(false)?;
+        let inventory = self.observe(false, Depth::Running)?;
         let keys = if to.is_some() {
             AuthorityKeys::LeftOut
         } else {
@@ -103,7 +104,7 @@ impl Site {
         backup: &Backup,
         path: &str,
     ) -> Result<(Inventory, Plan), RescueError> {
-        let inventory = self.observe(false)?;
+        let inventory = self.observe(false, Depth::Running)?;
         if backup.manifest.node.id != inventory.node.id {
             let name = backup
                 .manifest

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::finding::{self, Finding};
 use crate::inventory::Inventory;
-use crate::observe::{self, Look};
+use crate::observe::{self, Depth, Look};
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::{Profile, ProfileError, builtin};
@@ -105,6 +105,7 @@ impl Site {
             stated: choice.stated,
             state_dir,
             search: true,
+            depth: Depth::Running,
         };
         Ok(Self {
             disk,
@@ -115,12 +116,13 @@ impl Site {
     }
 
     /// Looks at everything that the profile names; with `search` also at what it does not.
-    pub fn observe(&self, search: bool) -> Result<Inventory, StoreError> {
+    pub fn observe(&self, search: bool, depth: Depth) -> Result<Inventory, StoreError> {
         observe::observe(
             &self.disk,
             &self.profile,
             &Look {
                 search,
+                depth,
                 ..self.look.clone()
             },
         )
@@ -128,7 +130,7 @@ impl Site {
 
     /// Looks and judges.
     pub fn inspect(&self, renew_before: i64) -> Result<Inspection, StoreError> {
-        let inventory = self.observe(true)?;
+        let inventory = self.observe(true, Depth::Running)?;
         let findings = finding::findings(&inventory, &self.profile, renew_before);
         let cause = finding::cause(&findings, &self.profile);
         Ok(Inspection {

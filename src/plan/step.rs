@@ -14,11 +14,24 @@ use crate::place::{Meta, Observed, Place, Version};
 /// Names a step inside its plan: `s03`, `c11`.
 pub type StepId = String;
 
-/// The steps of a plan in their three phases.
+/// In which direction.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Undo.
+    Back,
+    /// Do.
+    Forward,
+}
+
+/// The steps of a plan in their phases.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Phases {
     /// Invisible: issuing into the run's own directory, in any order.
     pub stage: Vec<Stage>,
+    /// Units that stand still from before the first replacement until a later step starts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hold: Vec<Hold>,
     /// Reversible: replacing files, in order.
     pub commit: Vec<Commit>,
     /// Forward: making running processes use the new files. Empty where nothing runs.
@@ -167,15 +180,58 @@ pub enum MetaPlan {
     Restore(Meta),
 }
 
-/// Makes a running consumer use what was committed.
+/// Stops a unit that would write where the plan replaces, or restart what the plan stops.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Converge {
+#[serde(deny_unknown_fields)]
+pub struct Hold {
     /// The step's name.
     pub id: StepId,
     /// The consumer's id.
     pub who: String,
     /// Why, as a sentence fragment.
     pub why: String,
+}
+
+/// Makes a running consumer use what was committed. How a consumer is restarted is the profile's business.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Converge {
+    /// The step's name.
+    pub id: StepId,
+    /// The consumer's id; of the last step, the node.
+    pub who: String,
+    /// What is done.
+    pub act: Act,
+    /// Why, as a sentence fragment.
+    pub why: String,
+}
+
+/// What is done to a consumer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// It is stopped and started again by whoever starts it.
+    Restart,
+    /// It is stopped, and stays so until a held unit is started again.
+    Stop,
+    /// A held or dead unit is started.
+    Start,
+    /// Nothing is done to it; what it serves and answers proves that it uses the new files.
+    Prove(Proof),
+    /// The whole control plane is watched until it is steady.
+    Settle,
+}
+
+/// What a consumer has to prove.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// The name of its identity when the plan was made, if it must have another one now.
+    pub was: Option<String>,
+    /// Seconds that it has to read the files again by itself; then it is restarted. None if it was restarted anyway.
+    pub reload: Option<u32>,
+    /// Seconds that it has in all.
+    pub within: u32,
 }
 
 /// What has to be done on the node itself, because its processes cannot be reached from here.

@@ -7,6 +7,7 @@
 //! | `kubeconfig:*` | the server URLs of all kubeconfigs |
 //! | `dir-of:SOURCE` | the directory of a path |
 //! | `host:SOURCE` | the hosts of a comma-separated list of URLs |
+//! | `port:SOURCE` | the ports of a comma-separated list of URLs |
 //! | `first-ip:SOURCE` | the first usable address of each CIDR of a list |
 //! | anything else | itself, with `{name}` holes filled by variables or sources |
 
@@ -98,6 +99,7 @@ fn transform(source: &str) -> Option<(Transform, &str)> {
         "dir-of" => directory,
         "first-ip" => first_addresses,
         "host" => hosts,
+        "port" => ports,
         _ => return None,
     };
     Some((transform, inner))
@@ -148,6 +150,23 @@ fn directory(fact: &Fact) -> Vec<Fact> {
             why: fact.why.clone(),
         })
         .into_iter()
+        .collect()
+}
+
+/// The ports of `https://10.0.0.1:6443,https://[::1]:2379`; a URL without one has none.
+fn ports(fact: &Fact) -> Vec<Fact> {
+    let port = |url: &str| {
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        let (_, port) = authority.rsplit_once(':')?;
+        port.parse::<u16>().ok()
+    };
+    let ports = fact.value.split(',').filter_map(|url| port(url.trim()));
+    ports
+        .map(|port| Fact {
+            value: port.to_string(),
+            why: fact.why.clone(),
+        })
         .collect()
 }
 

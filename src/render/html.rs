@@ -136,7 +136,7 @@ fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
     facts.extend(times(view));
     let scope = match view.before.scope {
         Scope::Files => "files below another root: nothing was running there",
-        Scope::Live => "this running system",
+        Scope::Live | Scope::Local => "this running system",
     };
     let code = |text: &str| Html::text(text).within("code");
     let unknown = || Html::text("could not be read");

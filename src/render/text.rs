@@ -4,11 +4,12 @@ use crate::defect::{self, Status};
 use crate::diff::{Diff, Face};
 use crate::finding::{Finding, Severity};
 use crate::inventory::{Inventory, Scope};
+use crate::journal::{Converged, Meter};
 use crate::listing::Row;
 use crate::pki::name::printable;
 use crate::pki::utc::Utc;
 use crate::plan::Plan;
-use crate::plan::step::{KeyPlan, Origin, Remaining, Stage};
+use crate::plan::step::{KeyPlan, Origin, Remaining, Stage, Way};
 use crate::verification::{Outcome, Verification};
 
 /// The width of a serial console.
@@ -120,7 +121,59 @@ pub fn plan(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
             &what,
         ));
     }
+    text.push_str(&processes(plan, paint));
     text.push_str(&remaining(&plan.remaining, inventory.scope, paint));
+    text
+}
+
+/// What is done to running processes, and what it costs.
+fn processes(plan: &Plan, paint: &dyn Paint) -> String {
+    if plan.phases.converge.is_empty() {
+        return String::new();
+    }
+    let seconds = plan.expected_downtime();
+    let head = format!("\nmake it run (about {seconds} s without the API server)\n");
+    let mut text = paint.paint(Tone::Heading, &head);
+    let holds = plan
+        .phases
+        .hold
+        .iter()
+        .map(|step| (&step.id, &step.why, " (before files are replaced)"));
+    let steps = plan
+        .phases
+        .converge
+        .iter()
+        .map(|step| (&step.id, &step.why, ""));
+    for (id, why, note) in holds.chain(steps) {
+        let deed = plan.deed(id, Way::Forward).unwrap_or_default();
+        let label = format!("  {id}");
+        text.push_str(&labelled(
+            &label,
+            &label,
+            &format!("{deed}{note}: {}", printable(why)),
+        ));
+    }
+    text
+}
+
+/// What was seen of each process, and for how long the API server was away.
+pub fn converged(
+    converged: &[(String, Converged)],
+    meter: Option<&Meter>,
+    paint: &dyn Paint,
+) -> String {
+    let mut text = String::new();
+    for (who, seen) in converged.iter().filter(|(_, seen)| !seen.seen.is_empty()) {
+        let time = format!("{}.{:01} s", seen.took_ms / 1000, seen.took_ms % 1000 / 100);
+        let what = format!("{} ({time})", printable(&seen.seen.join("; ")));
+        text.push_str(&labelled(&paint.paint(Tone::Good, who), who, &what));
+    }
+    if let Some(meter) = meter {
+        let (seconds, tenths) = (meter.down_ms / 1000, meter.down_ms % 1000 / 100);
+        text.push_str(&format!(
+            "API server: {seconds}.{tenths} s without an answer to a client certificate\n"
+        ));
+    }
     text
 }
 
@@ -132,7 +185,7 @@ pub fn remaining(remaining: &[Remaining], scope: Scope, paint: &dyn Paint) -> St
     let mut text = String::from("\n");
     let head = match scope {
         Scope::Files => "nothing was or will be restarted below this root; on the node itself",
-        Scope::Live => "nothing was or will be restarted by this version; now type",
+        Scope::Live | Scope::Local => "what remains to be done, in this order",
     };
     text.push_str(&paint.paint(Tone::Heading, head));
     text.push('\n');

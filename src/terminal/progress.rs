@@ -4,6 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::apply::Event;
 use crate::journal::Way;
+use crate::pki::name::printable;
 use crate::terminal::tell;
 
 /// How progress is shown.
@@ -48,6 +49,8 @@ impl Progress {
     /// Shows one event.
     pub fn event(&self, event: &Event) {
         let (what, subject) = match event {
+            Event::Converging { who, what } => (*what, who.clone()),
+            Event::Converged { who, seen, .. } => ("seen", format!("{who} {}", printable(seen))),
             Event::Issued(step) => ("issued", step.clone()),
             Event::Placed {
                 at,
@@ -60,7 +63,9 @@ impl Progress {
             tell(&format!("{line}\n"));
         }
         self.bar.set_message(format!("{what} {subject}"));
-        self.bar.inc(1);
+        if !matches!(event, Event::Converging { .. }) {
+            self.bar.inc(1);
+        }
     }
 
     /// Takes the bar away.

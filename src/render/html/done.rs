@@ -3,7 +3,7 @@
 use crate::journal::{self, Body, Issued, Way};
 use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
-use crate::plan::step::{Commit, KeyPlan, Origin, Stage};
+use crate::plan::step::{Commit, Converge, KeyPlan, Origin, Stage};
 
 use super::ReportView;
 use super::markup::{Html, badge, hex, list, paragraph, table};
@@ -16,7 +16,7 @@ pub(super) fn done(view: &ReportView) -> Html {
         .filter_map(|r| backup(&r.body))
         .collect();
     let phases = &view.plan.phases;
-    if phases.stage.is_empty() && phases.commit.is_empty() {
+    if view.plan.is_empty() {
         parts.push(paragraph("Nothing: everything was as it should be."));
     }
     if !phases.stage.is_empty() {
@@ -51,7 +51,39 @@ pub(super) fn done(view: &ReportView) -> Html {
             .collect();
         parts.push(table("Places replaced, in this order", &heads, rows));
     }
+    if !phases.converge.is_empty() {
+        let rows = phases.converge.iter().map(|step| process(step, view));
+        let heads = ["Step", "Component", "What", "Why", "What was seen", "ms"];
+        parts.push(table("Processes, in this order", &heads, rows.collect()));
+    }
+    if let Some(meter) = journal::meter(view.records) {
+        parts.push(paragraph(format!(
+            "While this went on, the API server did not answer a client certificate for {} ms in all \
+             ({} of {} requests failed, one every 100 ms).",
+            meter.down_ms, meter.failed, meter.requests
+        )));
+    }
     Html::join(parts)
+}
+
+/// The row of one process.
+fn process(step: &Converge, view: &ReportView) -> Vec<Html> {
+    let all = journal::converged(view.records);
+    let seen = all
+        .iter()
+        .find(|(id, _)| **id == step.id)
+        .map(|(_, seen)| *seen);
+    let deed = view.plan.deed(&step.id, Way::Forward).unwrap_or_default();
+    let text = seen.map_or_else(|| "not done".to_owned(), |seen| seen.seen.join("; "));
+    let took = seen.map_or_else(String::new, |seen| seen.took_ms.to_string());
+    vec![
+        Html::text(&step.id),
+        Html::text(&step.who),
+        Html::text(deed),
+        Html::text(&step.why),
+        Html::text(text),
+        Html::text(took),
+    ]
 }
 
 fn backup(body: &Body) -> Option<Html> {

@@ -180,6 +180,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
         }],
         credentials: vec![credential],
         key_pairs: Vec::new(),
+        live: None,
         found: vec![Found {
             path: format!("/etc/kubernetes/\\\"\n{HOSTILE}.crt").into(),
             kind: FoundKind::Certificate,
@@ -248,6 +249,7 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
         inventory: Digest::of(b"inventory"),
         at: now(),
         phases: Phases {
+            hold: Vec::new(),
             stage: vec![stage],
             commit: vec![
                 commit("c01", "apiserver.key"),
@@ -275,6 +277,7 @@ fn begin(plan: &Plan) -> Begin {
         reason: None,
         command: vec!["rescue-kit".to_owned(), "run".to_owned()],
         directories: BTreeMap::new(),
+        baseline: Vec::new(),
         made: Vec::new(),
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn verification(view: &ReportView) -> Html {
     let reach = match verification.scope {
         Scope::Files => "the files alone, because nothing runs below this root",
         Scope::Live => "the running node",
+        Scope::Local => "this node alone, because the cluster has no quorum yet",
     };
     let text = format!(
         "Checks that passed: {pass}; failed: {fail}; could not be made: {unchecked}. \

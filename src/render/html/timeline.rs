@@ -61,6 +61,21 @@ fn event(body: &Body, view: &ReportView) -> String {
         } => {
             format!("{step}: failed to {}: {why}", deed(step, *way, view))
         },
+        Body::Outcome {
+            step,
+            way,
+            result: Ok(Evidence::Converged(seen)),
+        } => {
+            let what = deed(step, *way, view);
+            match seen.seen.join("; ") {
+                seen if seen.is_empty() => format!("{step}: done: {what}"),
+                seen => format!("{step}: done: {what}: {seen}"),
+            }
+        },
+        Body::Meter(meter) => format!(
+            "the API server did not answer a client certificate for {} ms; {} of {} requests failed",
+            meter.down_ms, meter.failed, meter.requests
+        ),
         Body::Staged { contents } => {
             format!(
                 "everything is issued and checked; the content of {} places is ready",
@@ -73,12 +88,6 @@ fn event(body: &Body, view: &ReportView) -> String {
 }
 
 fn deed(step: &str, way: Way, view: &ReportView) -> String {
-    let commit = view.plan.commit(step).map(|commit| commit.at.to_string());
-    let stage = view.plan.stage(step).map(|stage| stage.credential.as_str());
-    match (commit, stage, way) {
-        (Some(at), _, Way::Forward) => format!("replace {at}"),
-        (Some(at), _, Way::Back) => format!("put {at} back"),
-        (None, Some(id), _) => format!("issue {id}"),
-        (None, None, _) => "do a step that is not in the plan".to_owned(),
-    }
+    let unknown = || "do a step that is not in the plan".to_owned();
+    view.plan.deed(step, way).unwrap_or_else(unknown)
 }

@@ -1,0 +1,262 @@
+//! Proof: a process runs anew, serves the certificates of its files, and does its work.
+
+use std::time::{Duration, Instant};
+
+use crate::access::with_causes;
+use crate::clock::{self, wait_for};
+use crate::converge::control::millis;
+use crate::converge::{Actor, ConvergeError, TICK};
+use crate::journal::Converged;
+use crate::live::Outcome;
+use crate::observe::live::{peers, ports, proof};
+use crate::place::Observed;
+use crate::plan::step::Proof;
+use crate::profile::{Consumer, Role};
+
+/// How long one answer may take while a process comes back: it is asked again at once.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long etcd's port for clients may lag behind the one for peers while the members elect a leader.
+const ELECTION: Duration = Duration::from_secs(20);
+
+impl Actor<'_> {
+    /// Waits until a consumer has proved itself; restarts it once if it does not read its files again by itself.
+    pub(super) fn prove(
+        &self,
+        consumer: &Consumer,
+        proof: &Proof,
+    ) -> Result<Converged, ConvergeError> {
+        let watch = Instant::now();
+        let mut done = Converged::default();
+        let mut proof = proof.clone();
+        if let Some(reload) = proof.reload {
+            let by = self.until(Duration::from_secs(reload.into()));
+            if self
+                .wait(consumer, by, || self.serves_files(consumer))
+                .is_err()
+            {
+                proof.was = self.name_of(consumer);
+                done.before.clone_from(&proof.was);
+                self.restart(consumer)?;
+                done.seen.push(format!(
+                    "did not read its files within {reload} s, and was restarted"
+                ));
+            }
+        }
+        let by = self.until(Duration::from_secs(proof.within.into()));
+        let gates = self.gates(consumer, &proof);
+        for gate in gates {
+            let passed = self.wait(consumer, by, || gate.look(self, consumer));
+            let seen = passed.map_err(|why| match why {
+                Stopped::Signal(signal) => ConvergeError::Interrupted(signal),
+                Stopped::Time(why) => self.late(consumer, &proof, why),
+            })?;
+            done.seen.push(seen);
+        }
+        done.after = self.name_of(consumer);
+        done.local = self.local.get();
+        done.took_ms = millis(watch);
+        Ok(done)
+    }
+
+    fn gates(&self, consumer: &Consumer, proof: &Proof) -> Vec<Gate> {
+        let mut gates = Vec::new();
+        if proof.was.is_some() {
+            gates.push(Gate::Anew(proof.was.clone()));
+        }
+        let only_local = self.local.get();
+        match consumer.role {
+            Some(Role::Etcd) => gates.push(Gate::Member(Instant::now())),
+            // Without a quorum neither starts to work, and neither is to blame.
+            Some(Role::ApiServer | Role::Controller) if only_local => {},
+            Some(Role::ApiServer) => gates.extend([Gate::Serves, Gate::Ready, Gate::Write]),
+            Some(Role::Controller) => gates.extend([Gate::Serves, Gate::Lease]),
+            Some(Role::Kubelet) | None => gates.push(Gate::Serves),
+        }
+        gates
+    }
+
+    /// Asks until there is a good answer; the last bad one says why there was none.
+    fn wait(
+        &self,
+        consumer: &Consumer,
+        by: Instant,
+        mut question: impl FnMut() -> Result<String, String>,
+    ) -> Result<String, Stopped> {
+        let mut last = format!("{} was not asked", consumer.id);
+        let mut signal = None;
+        let answer = wait_for(by, TICK, || {
+            signal = (self.stop)();
+            if signal.is_some() {
+                return Some(None);
+            }
+            match question() {
+                Ok(seen) => Some(Some(seen)),
+                Err(why) => {
+                    last = why;
+                    None
+                },
+            }
+        });
+        match (answer.flatten(), signal) {
+            (Some(seen), _) => Ok(seen),
+            (None, Some(signal)) => Err(Stopped::Signal(signal)),
+            (None, None) => Err(Stopped::Time(last)),
+        }
+    }
+
+    fn late(&self, consumer: &Consumer, proof: &Proof, why: String) -> ConvergeError {
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => {
+                ConvergeError::Deadline(format!("{} came back: {why}", consumer.id))
+            },
+            _ => ConvergeError::Unproved {
+                who: consumer.id.clone(),
+                within: proof.within,
+                why,
+            },
+        }
+    }
+
+    /// Every port of the consumer serves its file's certificate; one without a file only has to answer.
+    fn serves_files(&self, consumer: &Consumer) -> Result<String, String> {
+        let access = self.access();
+        let own = self.inventory.live.iter().flat_map(|live| &live.ports);
+        let mut served = Vec::new();
+        for port in own.filter(|port| port.consumer == consumer.id) {
+            let leaf = port
+                .credential
+                .as_deref()
+                .and_then(|id| access.leaf(id).ok());
+            match (ports::served(port.at, ANSWER), leaf) {
+                (Observed::Present(seen), Some(leaf)) if seen.sha256 != leaf.sha256() => {
+                    return Err(format!(
+                        "{} serves another certificate than its file's",
+                        port.at
+                    ));
+                },
+                (Observed::Present(_), _) => served.push(port.at.to_string()),
+                (Observed::Absent, _) => return Err(format!("nothing listens on {}", port.at)),
+                (Observed::Unknown(why), _) => return Err(format!("{}: {why}", port.at)),
+            }
+        }
+        Ok(format!("serves its files on {}", served.join(", ")))
+    }
+
+    /// This node's member works; or it has to wait for others, which is no fault of this node.
+    fn member(&self, consumer: &Consumer, since: Instant) -> Result<String, String> {
+        let access = self.access();
+        let peer_port = access.ports(&consumer.id).nth(1);
+        if let Some((at, id)) = peer_port {
+            let leaf = access.leaf(id)?;
+            match ports::served(at, ANSWER) {
+                Observed::Present(seen) if seen.sha256 == leaf.sha256() => {},
+                Observed::Present(_) => return Err(format!("{at} serves another certificate")),
+                Observed::Absent => return Err(format!("nothing listens on {at}")),
+                Observed::Unknown(why) => return Err(format!("{at}: {why}")),
+            }
+        }
+        let healthy = access
+            .etcd(ANSWER)
+            .and_then(|client| match client.health() {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("etcd says that it is not healthy".to_owned()),
+                Err(error) => Err(with_causes(&error)),
+            });
+        if healthy.is_ok() {
+            let served = self.serves_files(consumer)?;
+            return Ok(format!("{served}; the member is healthy"));
+        }
+        if since.elapsed() > Duration::from_secs(3) {
+            let members = peers::look(&access, clock::system_now());
+            let answering = members
+                .iter()
+                .filter(|member| member.state == Outcome::Pass)
+                .count();
+            let lost = members.len() > 1 && 2 * answering <= members.len();
+            if lost
+                || (members.len() > 1
+                    && since.elapsed() > ELECTION
+                    && 2 * answering <= members.len() + 1)
+            {
+                self.local.set(true);
+                return Ok(format!(
+                    "serves its file to its peers; {answering} of {} members answer, which is no quorum",
+                    members.len()
+                ));
+            }
+        }
+        healthy.map(|()| String::new())
+    }
+
+    /// Every named check of `/readyz` passes, asked with a client certificate: an anonymous answer proves nothing.
+    fn ready(&self) -> Result<String, String> {
+        let kube = self.access().kube(ANSWER)?;
+        let checks = kube.readyz().map_err(|error| with_causes(&error))?;
+        let failed: Vec<&str> = checks
+            .iter()
+            .filter(|(_, passed)| !passed)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !failed.is_empty() {
+            return Err(format!("is not ready: {}", failed.join(", ")));
+        }
+        Ok(format!("is ready ({} checks)", checks.len()))
+    }
+
+    fn write(&self) -> Result<String, String> {
+        let kube = self.access().kube(ANSWER)?;
+        let node = self.inventory.node.name.as_ref();
+        let node = node.map_or("node", |fact| fact.value.as_str());
+        match proof::round_trip(&kube, node).outcome {
+            Outcome::Pass => Ok("a write was read back".to_owned()),
+            Outcome::Fail(why) | Outcome::Unchecked(why) => Err(why),
+        }
+    }
+}
+
+/// Why there was no good answer.
+enum Stopped {
+    Signal(i32),
+    Time(String),
+}
+
+/// What a consumer has to pass, in order.
+enum Gate {
+    /// It runs, and is not the one that ran before.
+    Anew(Option<String>),
+    /// It holds its lease, or another node's does.
+    Lease,
+    /// It is a healthy member of etcd.
+    Member(Instant),
+    /// It is ready.
+    Ready,
+    /// It serves its files.
+    Serves,
+    /// It takes a write.
+    Write,
+}
+
+impl Gate {
+    fn look(&self, actor: &Actor, consumer: &Consumer) -> Result<String, String> {
+        match self {
+            Self::Anew(was) => match actor.name_of(consumer) {
+                None => Err("does not run".to_owned()),
+                Some(now) if Some(&now) == was.as_ref() => {
+                    Err("is still the same process".to_owned())
+                },
+                Some(now) => Ok(format!("runs anew as {}", short(&now))),
+            },
+            Self::Lease => actor.lease(consumer),
+            Self::Member(since) => actor.member(consumer, *since),
+            Self::Ready => actor.ready(),
+            Self::Serves => actor.serves_files(consumer),
+            Self::Write => actor.write(),
+        }
+    }
+}
+
+/// The first twelve letters of a container's id, as everybody's tools show it.
+fn short(name: &str) -> &str {
+    let is_id = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id { &name[..12] } else { name }
+}

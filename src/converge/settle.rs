@@ -1,0 +1,194 @@
+//! The last gate: everything stays up, and whoever leads goes on leading.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::access::with_causes;
+use crate::clock::{self, wait_for};
+use crate::converge::control::millis;
+use crate::converge::{Actor, ConvergeError, TICK};
+use crate::journal::Converged;
+use crate::kube::Lease;
+use crate::observe::live::cluster;
+use crate::profile::Consumer;
+
+/// How often a lease is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// How many renewals of each lease are awaited.
+const RENEWALS: usize = 3;
+/// How long leaders are watched at least: a controller manager that cannot start its controllers dies within two seconds
+/// of taking the lease.
+const STEADY: Duration = Duration::from_secs(10);
+/// How long all of it may take; a lease of a dead holder elsewhere takes up to half a minute to change hands.
+const ALL: Duration = Duration::from_secs(90);
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
+
+impl Actor<'_> {
+    /// A lease is held by somebody who renewed it lately; a holder that was stopped here and is dead is struck out,
+    /// so that nobody waits for it.
+    pub(super) fn lease(&self, consumer: &Consumer) -> Result<String, String> {
+        let Some(name) = consumer.lease.as_deref() else {
+            return Ok("needs no lease".to_owned());
+        };
+        let kube = self.access().kube(ANSWER)?;
+        let lease = kube
+            .lease("kube-system", name)
+            .map_err(|error| with_causes(&error))?;
+        let lease = lease.ok_or_else(|| format!("the lease {name} does not exist yet"))?;
+        if self.is_of_the_dead(name, &lease) {
+            let cleared = kube.clear_holder("kube-system", name, &lease);
+            cleared.map_err(|error| with_causes(&error))?;
+            return Err(format!(
+                "the lease {name} was held by a process that is gone"
+            ));
+        }
+        if let Some(why) = cluster::unheld(&lease, clock::system_now()) {
+            return Err(format!("the lease {name} {why}"));
+        }
+        let holder = lease.holder.unwrap_or_default();
+        Ok(format!("the lease {name} is held by {holder}"))
+    }
+
+    /// The holder was a process of this node, and has not renewed since that was stopped; or nobody renewed for a minute.
+    fn is_of_the_dead(&self, name: &str, lease: &Lease) -> bool {
+        let Some(holder) = lease.holder.as_deref().filter(|holder| !holder.is_empty()) else {
+            return false;
+        };
+        if cluster::silence(lease, clock::system_now()).is_some_and(|seconds| seconds > 60) {
+            return true;
+        }
+        let facts = &self.inventory.facts;
+        let hostnames = facts
+            .all("fact:hostname")
+            .iter()
+            .chain(facts.all("fact:node-name"));
+        let mut hostnames = hostnames.map(|fact| format!("{}_", fact.value));
+        let stopped = self.stopped.borrow();
+        let since = stopped
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, at)| *at);
+        hostnames.any(|host| holder.starts_with(&host))
+            && since
+                .zip(cluster::renewed_ns(lease))
+                .is_some_and(|(stopped, renewed)| renewed < stopped)
+    }
+
+    /// Watches until each lease was renewed three times by the same holder and nothing was restarted meanwhile.
+    pub(super) fn settle(&self) -> Result<Converged, ConvergeError> {
+        let watch = Instant::now();
+        if self.local.get() {
+            let seen = vec!["waits for the other members of etcd: rescue the next node".to_owned()];
+            return Ok(Converged {
+                seen,
+                local: true,
+                ..Converged::default()
+            });
+        }
+        let identities = self.identities();
+        let by = self.until(ALL);
+        let mut watched = Watched::default();
+        let mut last = String::from("no lease was seen");
+        let mut signal = None;
+        let restarted = !self.stopped.borrow().is_empty();
+        let settled = wait_for(by, LOOK.max(TICK), || {
+            signal = (self.stop)();
+            if signal.is_some() {
+                return Some(());
+            }
+            match self.look_at_leases(&mut watched, restarted) {
+                Ok(true) if !restarted || watch.elapsed() >= STEADY => Some(()),
+                Ok(_) => None,
+                Err(why) => {
+                    last = why;
+                    None
+                },
+            }
+        });
+        if let Some(signal) = signal {
+            return Err(ConvergeError::Interrupted(signal));
+        }
+        let within = u32::try_from(ALL.as_secs()).unwrap_or(u32::MAX);
+        let who = "the control plane".to_owned();
+        if settled.is_none() {
+            return Err(ConvergeError::Unproved {
+                who,
+                within,
+                why: last,
+            });
+        }
+        let after = self.identities();
+        if let Some((id, _)) = identities
+            .iter()
+            .find(|(id, name)| after.get(*id) != Some(name))
+        {
+            let why = format!("{id} was restarted or ended while it was watched");
+            return Err(ConvergeError::Unproved { who, within, why });
+        }
+        Ok(Converged {
+            seen: watched.told(),
+            took_ms: millis(watch),
+            ..Converged::default()
+        })
+    }
+
+    /// The identities of everything that runs.
+    fn identities(&self) -> BTreeMap<String, Option<String>> {
+        let consumers = self.profile.consumer.iter();
+        consumers
+            .map(|consumer| (consumer.id.clone(), self.name_of(consumer)))
+            .collect()
+    }
+
+    /// Notes renewals; whether every lease had enough of them.
+    fn look_at_leases(&self, watched: &mut Watched, restarted: bool) -> Result<bool, String> {
+        let kube = self.access().kube(ANSWER)?;
+        let mut enough = true;
+        for consumer in &self.profile.consumer {
+            let Some(name) = consumer.lease.as_deref() else {
+                continue;
+            };
+            self.lease(consumer)?;
+            let lease = kube
+                .lease("kube-system", name)
+                .map_err(|error| with_causes(&error))?;
+            let lease = lease.ok_or_else(|| format!("the lease {name} does not exist"))?;
+            enough &= watched.note(name, &lease) >= if restarted { RENEWALS } else { 0 };
+        }
+        Ok(enough)
+    }
+}
+
+/// The holder of each lease, and the renewals that were seen of it.
+#[derive(Default)]
+struct Watched(BTreeMap<String, (String, Vec<String>)>);
+
+impl Watched {
+    /// Notes a renewal; how many were seen since the first look at this holder.
+    fn note(&mut self, name: &str, lease: &Lease) -> usize {
+        let holder = lease.holder.clone().unwrap_or_default();
+        let renewed = lease.renewed.clone().unwrap_or_default();
+        let entry = self.0.entry(name.to_owned()).or_default();
+        if entry.0 != holder {
+            *entry = (holder, Vec::new());
+        }
+        if entry.1.last() != Some(&renewed) {
+            entry.1.push(renewed);
+        }
+        entry.1.len() - 1
+    }
+
+    fn told(&self) -> Vec<String> {
+        let leases = self.0.iter();
+        leases
+            .map(|(name, (holder, renewed))| {
+                format!(
+                    "the lease {name} was renewed {} times by {holder}",
+                    renewed.len() - 1
+                )
+            })
+            .collect()
+    }
+}

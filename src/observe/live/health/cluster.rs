@@ -1,0 +1,98 @@
+//! What the API server says of the others: leases that are held, kubelets that report.
+
+use crate::access::{Access, with_causes};
+use crate::kube::{Kube, Lease};
+use crate::live::Check;
+use crate::pki::utc::Utc;
+
+/// Seconds after which the controllers take a silent kubelet's node for lost (`--node-monitor-grace-period`).
+const GRACE: i64 = 50;
+
+/// Leases of the controllers, of this node and of all others.
+pub(super) fn look(access: &Access, kube: &Kube, health: &mut Vec<Check>) {
+    let leases = access
+        .profile
+        .consumer
+        .iter()
+        .filter_map(|consumer| consumer.lease.as_deref());
+    let now = crate::clock::system_now();
+    for name in leases {
+        health.push(match kube.lease("kube-system", name) {
+            Ok(Some(lease)) => Check::new("lease", name, unheld(&lease, now)),
+            Ok(None) => Check::new("lease", name, Some("does not exist".to_owned())),
+            Err(error) => Check::new("lease", name, Some(with_causes(&error))),
+        });
+    }
+    let node = access
+        .inventory
+        .node
+        .name
+        .as_ref()
+        .map(|fact| fact.value.as_str());
+    match kube.leases("kube-node-lease") {
+        Ok(leases) => nodes(&leases, node, now, health),
+        Err(error) => {
+            let why = with_causes(&error);
+            health.push(Check::new("heartbeat", node.unwrap_or("node"), Some(why)));
+        },
+    }
+}
+
+/// Why a lease is not held, if so.
+pub(crate) fn unheld(lease: &Lease, now: Utc) -> Option<String> {
+    let holder = lease.holder.as_deref().unwrap_or_default();
+    if holder.is_empty() {
+        return Some("is held by nobody".to_owned());
+    }
+    let silent = silence(lease, now)?;
+    let allowed = i64::try_from(lease.seconds).unwrap_or(15).max(15);
+    (silent > allowed).then(|| format!("was not renewed for {silent} s by {holder}"))
+}
+
+/// Seconds since a lease was renewed.
+pub(crate) fn silence(lease: &Lease, now: Utc) -> Option<i64> {
+    let renewed = lease.renewed.as_deref()?;
+    // The API writes microseconds, which make no difference here.
+    let seconds = renewed.split('.').next()?.trim_end_matches('Z');
+    Some(now.since(Utc::parse(&format!("{seconds}Z"))?))
+}
+
+/// When a lease was renewed, in nanoseconds since 1970.
+pub(crate) fn renewed_ns(lease: &Lease) -> Option<i64> {
+    let renewed = lease.renewed.as_deref()?;
+    let (seconds, fraction) = renewed.split_once('.').unwrap_or((renewed, "0"));
+    let seconds = Utc::parse(&format!("{}Z", seconds.trim_end_matches('Z')))?;
+    let micros: i64 = fraction.trim_end_matches('Z').parse().ok()?;
+    Some(seconds.unix() * 1_000_000_000 + micros * 1000)
+}
+
+fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut Vec<Check>) {
+    let silent = |lease: &Lease| silence(lease, now).filter(|seconds| *seconds > GRACE);
+    if let Some(own) = own {
+        health.push(match leases.iter().find(|(name, _)| name == own) {
+            Some((_, lease)) => {
+                let failure = silent(lease).map(|s| format!("was silent for {s} s"));
+                Check::new("heartbeat", own, failure)
+            },
+            None => Check::new(
+                "heartbeat",
+                own,
+                Some("has no lease in kube-node-lease".to_owned()),
+            ),
+        });
+    }
+    let others = leases.iter().filter(|(name, _)| Some(name.as_str()) != own);
+    let lost: Vec<&str> = others
+        .filter(|(_, lease)| silent(lease).is_some())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !lost.is_empty() {
+        let why = format!(
+            "{} of {} do not report: {}",
+            lost.len(),
+            leases.len(),
+            lost.iter().take(5).copied().collect::<Vec<_>>().join(", ")
+        );
+        health.push(Check::new("heartbeats", "other nodes", Some(why)));
+    }
+}

@@ -1,0 +1,281 @@
+//! Convergence: which processes have to be restarted, in which order, and how each proves that it uses the new files.
+//!
+//! A process that reads its files again by itself is not restarted; what it serves proves it. The kubelet writes its own
+//! credential and starts every static pod, so it stands still while its files and the pods' sandboxes are replaced: then
+//! it brings everything back at once, also when the API server is down, which it would otherwise wait for before it
+//! removes anything (kubernetes/kubernetes, pkg/kubelet/kubelet.go, `deletePod`).
+
+use crate::inventory::Inventory;
+use crate::live::{Live, Member, ObstacleKind, Outcome};
+use crate::place::Observed;
+use crate::plan::step::{Act, Converge, Hold, Proof};
+use crate::plan::{Policy, Restart};
+use crate::profile::{Consumer, Profile, Reads, RestartKind, Role};
+use crate::stale;
+
+/// Seconds in which a process re-reads its files by itself; measured: a tenth of a second, unless a watch was lost.
+const RELOAD: u32 = 5;
+/// Seconds that a restarted process has to come back, on a slow node under load.
+const BACK: u32 = 180;
+
+/// The steps around and after the replacements.
+#[derive(Default)]
+pub(super) struct Convergence {
+    pub(super) hold: Vec<Hold>,
+    pub(super) converge: Vec<Converge>,
+}
+
+/// What a consumer needs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Need {
+    Nothing,
+    /// To be looked at: it reads what changed by itself.
+    Proof(String),
+    /// To be stopped and started.
+    Restart(String),
+    /// To be started: it does not run.
+    Start(String),
+}
+
+/// Plans how the consumers of changed credentials come to use them.
+pub(super) fn plan(
+    changed: &[String],
+    inventory: &Inventory,
+    profile: &Profile,
+    policy: &Policy,
+) -> Convergence {
+    let Some(live) = &inventory.live else {
+        return Convergence::default();
+    };
+    if policy.restart == Restart::Never {
+        return Convergence::default();
+    }
+    let needs: Vec<(&Consumer, Need)> = profile
+        .consumer
+        .iter()
+        .map(|consumer| (consumer, need(consumer, changed, inventory, live, policy)))
+        .collect();
+    if needs.iter().all(|(_, need)| *need == Need::Nothing) {
+        return Convergence::default();
+    }
+    let held = held(&needs, profile);
+    let mut draft = Draft {
+        live,
+        steps: Vec::new(),
+    };
+    if held.is_some() {
+        draft.stop_pods(&needs);
+    }
+    for (consumer, need) in &needs {
+        draft.bring(consumer, need, held.is_some());
+    }
+    draft.push(
+        "node",
+        Act::Settle,
+        "everything stays up and holds its leases",
+    );
+    let steps = held.map(|(who, why)| Hold {
+        id: "h01".to_owned(),
+        who: who.id.clone(),
+        why,
+    });
+    Convergence {
+        hold: steps.into_iter().collect(),
+        converge: draft.steps,
+    }
+}
+
+fn need(
+    consumer: &Consumer,
+    changed: &[String],
+    inventory: &Inventory,
+    live: &Live,
+    policy: &Policy,
+) -> Need {
+    let used = |reads: fn(&Reads) -> bool| -> Vec<&str> {
+        let used = consumer.uses.iter();
+        let used = used.filter(|(id, how)| changed.contains(id) && reads(how));
+        used.map(|(id, _)| id.as_str()).collect()
+    };
+    let is_unit = !matches!(consumer.restart, RestartKind::Cri(_));
+    let kubelet_is_down = profile_kubelet_down(live);
+    if live.identity(&consumer.id).is_none() && (is_unit || !changed.is_empty() || kubelet_is_down)
+    {
+        let state = live.consumer(&consumer.id).map_or("", |c| c.state.as_str());
+        return Need::Start(format!("does not run ({state})"));
+    }
+    if policy.restart == Restart::Always {
+        return Need::Restart("all are restarted (--restart always)".to_owned());
+    }
+    let at_start = used(|reads| *reads == Reads::Start);
+    if !at_start.is_empty() {
+        return Need::Restart(format!("reads {} only when it starts", at_start.join(", ")));
+    }
+    if let Some(id) = stale::outdated(consumer, inventory) {
+        return Need::Restart(format!("started before {id} was renewed"));
+    }
+    if consumer.role == Some(Role::Kubelet) && lost_heartbeat(live) {
+        return Need::Restart("reports nothing although the API server answers".to_owned());
+    }
+    if let Some(port) = stale::unserved(consumer, inventory, live) {
+        return Need::Proof(format!("does not serve the certificate of {port}'s file"));
+    }
+    match used(|reads| *reads != Reads::Start) {
+        by_itself if by_itself.is_empty() => Need::Nothing,
+        by_itself => Need::Proof(format!("reads {} again by itself", by_itself.join(", "))),
+    }
+}
+
+/// Whether the unit that starts the static pods does not run.
+fn profile_kubelet_down(live: &Live) -> bool {
+    live.consumers
+        .iter()
+        .any(|consumer| consumer.id == "kubelet" && consumer.identity == Observed::Absent)
+}
+
+/// The API server answers and says that this node's kubelet is silent.
+fn lost_heartbeat(live: &Live) -> bool {
+    let failed = |name: &str| {
+        let mut checks = live.health.iter().filter(|check| check.name == name);
+        checks.any(|check| matches!(check.outcome, Outcome::Fail(_)))
+    };
+    failed("heartbeat")
+}
+
+/// The kubelet, if it has to stand still: it is restarted anyway, or etcd is, which only ends quickly without clients.
+fn held<'a>(
+    needs: &[(&'a Consumer, Need)],
+    profile: &'a Profile,
+) -> Option<(&'a Consumer, String)> {
+    let kubelet = profile.with_role(Role::Kubelet)?;
+    let of = |role: Role| {
+        let mut needs = needs
+            .iter()
+            .filter(|(consumer, _)| consumer.role == Some(role));
+        needs
+            .next()
+            .map(|(consumer, need)| (&consumer.restart, need))
+    };
+    match of(Role::Kubelet)?.1 {
+        Need::Restart(why) | Need::Start(why) => return Some((kubelet, why.clone())),
+        Need::Nothing | Need::Proof(_) => {},
+    }
+    match of(Role::Etcd) {
+        Some((RestartKind::Cri(_), Need::Restart(_))) => Some((
+            kubelet,
+            "would start again what has to stop together with etcd".to_owned(),
+        )),
+        _ => None,
+    }
+}
+
+/// Converge steps in the making.
+struct Draft<'a> {
+    live: &'a Live,
+    steps: Vec<Converge>,
+}
+
+impl Draft<'_> {
+    /// With the kubelet held: the pods that must go, clients before servers, so that each ends quickly and cleanly.
+    fn stop_pods(&mut self, needs: &[(&Consumer, Need)]) {
+        let etcd_goes = needs.iter().any(|(consumer, need)| {
+            consumer.role == Some(Role::Etcd) && matches!(need, Need::Restart(_) | Need::Start(_))
+        });
+        for (consumer, need) in needs.iter().rev() {
+            if !matches!(consumer.restart, RestartKind::Cri(_)) {
+                continue;
+            }
+            match need {
+                // What is left of a dead pod would make the kubelet wait before it starts the next.
+                Need::Restart(why) | Need::Start(why) => self.push(&consumer.id, Act::Stop, why),
+                _ if etcd_goes && consumer.role == Some(Role::ApiServer) => {
+                    self.push(&consumer.id, Act::Stop, "etcd ends only after its clients");
+                },
+                Need::Nothing | Need::Proof(_) => {},
+            }
+        }
+    }
+
+    /// Starts or restarts what needs it, and lets it prove itself.
+    fn bring(&mut self, consumer: &Consumer, need: &Need, held: bool) {
+        let is_pod = matches!(consumer.restart, RestartKind::Cri(_));
+        let was = self
+            .live
+            .identity(&consumer.id)
+            .map(|identity| identity.name.clone());
+        let stopped = self.steps.iter().any(|step| step.who == consumer.id);
+        let anew = |was| Proof {
+            was,
+            reload: None,
+            within: BACK,
+        };
+        let (act, proof, why) = match need {
+            Need::Nothing if stopped => (None, anew(was), "was stopped for etcd's sake"),
+            Need::Nothing => return,
+            Need::Proof(why) if stopped => (None, anew(was), why.as_str()),
+            Need::Proof(why) => {
+                let proof = Proof {
+                    was: None,
+                    reload: Some(RELOAD),
+                    within: BACK,
+                };
+                (None, proof, why.as_str())
+            },
+            Need::Restart(why) | Need::Start(why) if is_pod && held => {
+                (None, anew(was), why.as_str())
+            },
+            Need::Restart(why) if consumer.role == Some(Role::Kubelet) => {
+                (Some(Act::Start), anew(was), why.as_str())
+            },
+            Need::Start(why) if !is_pod => (Some(Act::Start), anew(None), why.as_str()),
+            Need::Restart(why) | Need::Start(why) => (Some(Act::Restart), anew(was), why.as_str()),
+        };
+        if held && consumer.role == Some(Role::Kubelet) && act.is_none() {
+            self.push(&consumer.id, Act::Start, "was held");
+        }
+        if let Some(act) = act {
+            self.push(&consumer.id, act, why);
+        }
+        self.push(&consumer.id, Act::Prove(proof), why);
+    }
+
+    fn push(&mut self, who: &str, act: Act, why: &str) {
+        self.steps.push(Converge {
+            id: format!("r{:02}", self.steps.len() + 1),
+            who: who.to_owned(),
+            act,
+            why: why.to_owned(),
+        });
+    }
+}
+
+/// Another member of etcd that does not answer while this node's own is part of a working quorum and would be stopped.
+pub(super) fn endangered<'a>(convergence: &Convergence, live: &'a Live) -> Option<&'a Member> {
+    let stops = convergence
+        .converge
+        .iter()
+        .any(|step| matches!(step.act, Act::Restart | Act::Stop));
+    let mut health = live.health.iter();
+    let works =
+        health.any(|check| check.name == "health" && check.subject == "etcd" && check.passed());
+    if !(stops && works) {
+        return None;
+    }
+    live.silent_peers()
+        .find(|member| matches!(member.state, Outcome::Fail(_)))
+}
+
+/// Obstacles that forbid what the plan would stop or start; without such steps none matters.
+pub(super) fn hindrances<'a>(
+    convergence: &Convergence,
+    live: &'a Live,
+) -> Vec<&'a crate::live::Obstacle> {
+    let acts = convergence
+        .converge
+        .iter()
+        .any(|step| matches!(step.act, Act::Restart | Act::Stop | Act::Start));
+    let forbidding = live.forbidding().filter(|obstacle| {
+        acts || matches!(obstacle.kind, ObstacleKind::Disk | ObstacleKind::Etcd)
+    });
+    forbidding.collect()
+}

@@ -1,0 +1,15 @@
+//! Rescues of real control planes: nodes with systemd, containerd, etcd and Kubernetes, made by `tests/lab/cluster`.
+//!
+//! Not part of `cargo test`: it needs root and minutes. `scripts/test` runs it, one test after another. Recovery is judged
+//! by kubectl, etcdctl and openssl with client certificates, never by rescue-kit itself.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests damage nodes and run programs, as the tool must not"
+)]
+
+#[path = "live/control_plane.rs"]
+mod control_plane;
+#[path = "live/expired.rs"]
+mod expired;

@@ -1,0 +1,245 @@
+//! A control plane of the lab, and what other programs say of it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The binary under test, which the nodes see at the same path.
+const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
+const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster");
+const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// The machine has two cores: one control plane at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Nodes that are as they were when they were made, or as a test left them.
+pub(crate) struct ControlPlane {
+    name: &'static str,
+    pub(crate) nodes: Vec<&'static str>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What a command printed and returned.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl ControlPlane {
+    /// One node, fresh.
+    pub(crate) fn one() -> Self {
+        Self::fresh("one", vec!["cp1"], &["--nodes", "1"])
+    }
+
+    /// Three nodes, fresh.
+    pub(crate) fn three() -> Self {
+        Self::fresh("three", vec!["cp1", "cp2", "cp3"], &["--nodes", "3"])
+    }
+
+    fn fresh(name: &'static str, nodes: Vec<&'static str>, how: &[&str]) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let kubernetes = std::env::var("RESCUE_KIT_KUBERNETES").ok();
+        let version = kubernetes.iter().flat_map(|v| ["--kubernetes", v.as_str()]);
+        for other in ["one", "three", "units"]
+            .into_iter()
+            .filter(|other| *other != name)
+        {
+            lab(&["down", other]).ok();
+        }
+        let up = [&["up", name], how, &version.collect::<Vec<_>>()].concat();
+        lab(&up).ok();
+        lab(&["restore", name, "fresh"]).ok();
+        Self {
+            name,
+            nodes,
+            _turn: turn,
+        }
+    }
+
+    /// A command of the lab on this cluster: `expire`, `power-cycle`, ...
+    pub(crate) fn lab(&self, verb: &str, rest: &[&str]) -> String {
+        lab(&[&[verb, self.name], rest].concat()).ok().stdout
+    }
+
+    /// Runs a command in a node.
+    pub(crate) fn exec(&self, node: &str, words: &[&str]) -> Ran {
+        lab(&[&["exec", self.name, node, "--"], words].concat())
+    }
+
+    /// Runs a line of shell in a node, which must succeed.
+    pub(crate) fn shell(&self, node: &str, line: &str) -> String {
+        self.exec(node, &["sh", "-euc", line]).ok().stdout
+    }
+
+    /// Runs rescue-kit in a node.
+    pub(crate) fn kit(&self, node: &str, words: &[&str]) -> Ran {
+        self.exec(node, &[&[BINARY], words].concat())
+    }
+
+    /// Runs rescue-kit in a node with `--output json`, and says what it said.
+    pub(crate) fn json(&self, node: &str, words: &[&str]) -> (i32, serde_json::Value) {
+        let ran = self.kit(node, &[words, &["--output", "json"]].concat());
+        let json = serde_json::from_str(&ran.stdout);
+        (
+            ran.code,
+            json.unwrap_or_else(|error| panic!("{error}: {ran:?}")),
+        )
+    }
+
+    /// The rescue as anybody would type it; it must end well.
+    pub(crate) fn rescue(&self, node: &str) -> serde_json::Value {
+        let (code, said) = self.json(node, &["run", "--yes"]);
+        assert_eq!(code, 0, "{said:#}");
+        said
+    }
+
+    /// kubectl as an administrator of a node.
+    pub(crate) fn kubectl(&self, node: &str, words: &[&str]) -> Ran {
+        let as_admin = ["kubectl", "--kubeconfig", ADMIN, "--request-timeout=10s"];
+        self.exec(node, &[&as_admin, words].concat())
+    }
+
+    /// etcdctl with the health check's certificate of a node.
+    pub(crate) fn etcdctl(&self, node: &str, words: &[&str]) -> Ran {
+        let with = [
+            "etcdctl",
+            "--endpoints=https://127.0.0.1:2379",
+            "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
+            "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
+            "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
+        ];
+        self.exec(node, &[&with, words].concat())
+    }
+
+    /// Everybody works again, as others see it: an authenticated write is read back, etcd is healthy, ports serve their
+    /// files, leases are renewed, the kubelet reports.
+    pub(crate) fn assert_recovered(&self, node: &str) {
+        let said = self.kubectl(node, &["get", "--raw", "/readyz"]).ok();
+        assert_eq!(said.stdout, "ok");
+        let value = format!("--from-literal=at={:?}", Instant::now());
+        self.kubectl(node, &["create", "configmap", "recovered", &value])
+            .ok();
+        let read = self.kubectl(
+            node,
+            &["get", "configmap", "recovered", "-o", "jsonpath={.data.at}"],
+        );
+        assert_eq!(format!("--from-literal=at={}", read.ok().stdout), value);
+        self.kubectl(node, &["delete", "configmap", "recovered"])
+            .ok();
+        self.etcdctl(node, &["endpoint", "health"]).ok();
+        for (port, file) in [
+            ("6443", "/etc/kubernetes/pki/apiserver.crt"),
+            ("2379", "/etc/kubernetes/pki/etcd/server.crt"),
+            ("2380", "/etc/kubernetes/pki/etcd/peer.crt"),
+        ] {
+            let served = self.served(node, port);
+            assert_eq!(served, self.fingerprint(node, file), "port {port}");
+        }
+        for lease in ["kube-controller-manager", "kube-scheduler"] {
+            self.assert_renewed("kube-system", lease, node);
+        }
+        self.assert_renewed("kube-node-lease", node, node);
+    }
+
+    /// The fingerprint of what a port serves, as openssl sees it.
+    pub(crate) fn served(&self, node: &str, port: &str) -> String {
+        let address = if port == "2380" {
+            self.ip(node)
+        } else {
+            "127.0.0.1".to_owned()
+        };
+        let line = format!(
+            "openssl s_client -connect {address}:{port} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256"
+        );
+        self.exec(node, &["sh", "-c", &line]).ok().stdout
+    }
+
+    pub(crate) fn fingerprint(&self, node: &str, file: &str) -> String {
+        let line = format!("openssl x509 -in {file} -noout -fingerprint -sha256");
+        self.shell(node, &line)
+    }
+
+    /// The address by which the other nodes know this one.
+    pub(crate) fn ip(&self, node: &str) -> String {
+        let info: serde_json::Value = serde_json::from_str(&self.lab("info", &[])).unwrap();
+        let nodes = info["nodes"].as_array().unwrap();
+        let found = nodes.iter().find(|known| known["name"] == node).unwrap();
+        found["ip"].as_str().unwrap().to_owned()
+    }
+
+    /// The holder and the time of the last renewal of a lease.
+    pub(crate) fn lease(&self, namespace: &str, name: &str, node: &str) -> (String, String) {
+        let path = "jsonpath={.spec.holderIdentity} {.spec.renewTime}";
+        let said = self
+            .kubectl(node, &["get", "lease", name, "-n", namespace, "-o", path])
+            .ok();
+        let (holder, renewed) = said.stdout.split_once(' ').unwrap();
+        (holder.to_owned(), renewed.to_owned())
+    }
+
+    fn assert_renewed(&self, namespace: &str, name: &str, node: &str) {
+        let (_, before) = self.lease(namespace, name, node);
+        self.wait(
+            45,
+            &format!("renewal of the lease {namespace}/{name}"),
+            || self.lease(namespace, name, node).1 != before,
+        );
+    }
+
+    /// The ids of running containers by name, as the runtime knows them.
+    pub(crate) fn containers(&self, node: &str) -> std::collections::BTreeMap<String, String> {
+        let line = "for id in $(ctr -n k8s.io tasks ls | awk '$3 == \"RUNNING\" { print $1 }'); do
+            echo \"$(ctr -n k8s.io containers info $id | sed -n 's/.*\"io.kubernetes.container.name\": \"\\(.*\\)\".*/\\1/p') $id\"
+        done";
+        let listed = self.shell(node, line);
+        let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+        pairs
+            .filter(|(name, _)| !name.is_empty())
+            .map(|(name, id)| (name.to_owned(), id.to_owned()))
+            .collect()
+    }
+
+    /// The API server refuses or does not answer the administrator.
+    pub(crate) fn assert_down(&self, node: &str) {
+        let said = self.kubectl(node, &["get", "--raw", "/readyz"]);
+        assert_ne!(said.code, 0, "the patient is not ill: {said:?}");
+    }
+
+    /// Waits for a condition.
+    pub(crate) fn wait(&self, seconds: u64, what: &str, condition: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while !condition() {
+            assert!(Instant::now() < end, "no {what} within {seconds} s");
+        }
+    }
+}
+
+impl Ran {
+    /// Itself, if it succeeded.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+fn lab(words: &[&str]) -> Ran {
+    assert!(Path::new(LAB).exists(), "{LAB} is missing");
+    let output = Command::new(LAB)
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    ran(&output)
+}
+
+fn ran(output: &Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
