@@ -7,6 +7,8 @@ mod fail;
 mod process;
 mod stage;
 
+use std::time::Instant;
+
 use crate::converge::{Actor, ConvergeError};
 use crate::crypto::CryptoError;
 use crate::inventory::{AuthorityState, CredentialState};
@@ -61,6 +63,8 @@ pub struct Hands<'a> {
     pub authorities: &'a [AuthorityState],
     /// Where the old keys are that are kept.
     pub credentials: &'a [CredentialState],
+    /// When everything must have ended.
+    pub deadline: Option<Instant>,
     /// Set when somebody asked to stop; the signal's number.
     pub stop: &'a dyn Fn() -> Option<i32>,
     /// Takes events.
@@ -108,6 +112,9 @@ pub enum ApplyError {
         /// Why.
         source: KubeconfigError,
     },
+    /// The time that the operator gave has run out.
+    #[error("the deadline has passed")]
+    Late,
     /// Something that the run directory must hold is missing or damaged.
     #[error("{0} in the run directory is missing or damaged")]
     Missing(String),
@@ -129,7 +136,11 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
         if let Some(signal) = (hands.stop)() {
             return Err(ApplyError::Interrupted(signal));
         }
-        match journal::next(&run.plan, run.records(), pending_content(run, hands)?, goal) {
+        let step = journal::next(&run.plan, run.records(), pending_content(run, hands)?, goal);
+        if goal == Way::Forward && is_late(hands, &step) {
+            return Err(ApplyError::Late);
+        }
+        match step {
             Move::Blocked(id) => return Err(ApplyError::Blocked(place_of(run, &id))),
             Move::Commit(id, Way::Forward) => forward(run, hands, &id)?,
             Move::Commit(id, Way::Back) => back(run, hands, &id)?,
@@ -146,6 +157,15 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
             Move::Stage => stage::stage(run, hands)?,
         }
     }
+}
+
+/// Nothing new is begun after the deadline; what only has to be written down is.
+fn is_late(hands: &Hands, step: &Move) -> bool {
+    let begins = matches!(step, Move::Commit(..) | Move::Hold(..) | Move::Stage);
+    begins
+        && hands
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Places whose content is neither what the run found nor what it put there: undoing would overwrite somebody's change.

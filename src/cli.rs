@@ -77,7 +77,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Some(
             Command::Inspect { .. }
                 | Command::Plan { .. }
-                | Command::Verify
+                | Command::Verify { .. }
                 | Command::Runs(_)
                 | Command::Audit(_)
                 | Command::Profile(_)
@@ -105,7 +105,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Resume { run, keeping } => run::resume(&context, run.as_deref(), keeping),
         Command::Rollback { run, keeping } => run::rollback(&context, run.as_deref(), keeping),
         Command::Runs(command) => runs::runs(&context, command),
-        Command::Verify => verify::verify(&context),
+        Command::Verify { cold_start } => verify::verify(&context, *cold_start),
         Command::Backup(command) => backup::backup(&context, command),
         Command::Audit(command) => audit::audit(&context, command),
         Command::Profile(command) => profile::profile(&context, command),

@@ -4,6 +4,7 @@
 //!
 //! Nothing here decides what is to be done: the plan does. Every step may be done again after a crash.
 
+mod aside;
 mod control;
 mod prove;
 mod settle;
@@ -120,8 +121,13 @@ impl<'a> Actor<'a> {
         if step.act == Act::Settle {
             return self.settle();
         }
+        if let Act::Nodes(proof) = &step.act {
+            return self.nodes(proof);
+        }
         let consumer = self.consumer(&step.who)?;
         match (&step.act, way) {
+            (Act::SetAside, Way::Forward) => self.set_aside(consumer),
+            (Act::SetAside, Way::Back) | (Act::PutBack, _) => self.put_back(consumer),
             (Act::Stop, Way::Forward) => self.stop(consumer),
             // With the kubelet held, what is stopped is started when it is released.
             (Act::Restart | Act::Stop | Act::Prove(_), Way::Back) if held => self.stop(consumer),
@@ -129,7 +135,7 @@ impl<'a> Actor<'a> {
             | (Act::Restart, Way::Forward) => self.restart(consumer),
             (Act::Start, _) => self.start(consumer),
             (Act::Prove(proof), Way::Forward) => self.prove(consumer, proof),
-            (Act::Settle, _) => Ok(Converged::default()),
+            (Act::Nodes(_) | Act::Settle, _) => Ok(Converged::default()),
         }
     }
 

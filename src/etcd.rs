@@ -1,7 +1,8 @@
 //! etcd, through the JSON gateway that each member has on its client port (v3.4 and later).
 //!
-//! The gateway is a gRPC client of its own server and presents that server's certificate: while this has expired, it may
-//! refuse what [`Etcd::health`] still answers.
+//! The gateway is a gRPC client of its own server and presents that server's certificate. Where etcd was started with an
+//! expired one, the gateway refuses with 503 what [`Etcd::health`] still answers, and goes on so after the file is renewed
+//! until its next try: up to 2 minutes later, gRPC's longest back-off (seen with 3.6.5).
 
 use serde_json::{Map, Value, json};
 
@@ -35,6 +36,16 @@ pub enum EtcdError {
         /// What is wrong.
         why: &'static str,
     },
+}
+
+impl EtcdError {
+    /// The HTTP status of a refusal.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Status { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
 }
 
 /// How one member is.

@@ -336,10 +336,10 @@ fn back(plan: &Plan, log: &[Record]) -> Move {
 /// Whether a step does something to a process, so that going back has something to do, too.
 fn is_act(act: &Act) -> bool {
     match act {
-        Act::Restart | Act::Stop => true,
+        Act::Restart | Act::SetAside | Act::Stop => true,
         // Its fallback is a restart.
         Act::Prove(proof) => proof.reload.is_some(),
-        Act::Settle | Act::Start => false,
+        Act::Nodes(_) | Act::PutBack | Act::Settle | Act::Start => false,
     }
 }
 

@@ -30,7 +30,7 @@
 //! | --- | --- | --- |
 //! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`live`], [`profile`], [`inventory`], [`stale`], [`gate`], [`defect`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
 //! | L1 edges | [`clock`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
-//! | L2 phases | [`access`], [`observe`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`] | domain and edges |
+//! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
 //! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
 
@@ -80,6 +80,7 @@ pub mod pki;
 pub mod place;
 pub mod plan;
 pub mod profile;
+pub mod rehearsal;
 pub mod render;
 pub mod run;
 pub mod sign;

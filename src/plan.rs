@@ -69,6 +69,10 @@ pub enum Purpose {
 }
 
 /// What the operator wants.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// What ends within this many seconds is due.
@@ -91,6 +95,8 @@ pub struct Policy {
     pub templates: BTreeMap<String, Template>,
     /// What is done to running processes.
     pub restart: Restart,
+    /// Whoever evicts pods is kept back until every kubelet reports.
+    pub hold_controllers: bool,
     /// Processes are restarted although another member of etcd does not answer.
     pub despite_peers: bool,
 }
@@ -142,6 +148,9 @@ impl Plan {
             (Act::Restart, _) => format!("restart {}", step.who),
             (Act::Start, _) => format!("start {}", step.who),
             (Act::Stop, _) => format!("stop {}", step.who),
+            (Act::SetAside, _) => format!("keep {} from starting", step.who),
+            (Act::PutBack, _) => format!("let {} start", step.who),
+            (Act::Nodes(_), _) => "wait until every kubelet reports".to_owned(),
         })
     }
 

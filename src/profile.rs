@@ -264,6 +264,9 @@ pub struct Consumer {
     /// The lease in `kube-system` that one of its kind holds while it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
+    /// It evicts the pods of nodes that do not report.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub evicts: bool,
     /// Seconds that it gets to end by itself when it is stopped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub grace: u32,
@@ -585,6 +588,14 @@ pub enum ProfileError {
 )]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn joined<T>(base: IndexMap<String, T>, over: IndexMap<String, T>) -> IndexMap<String, T> {

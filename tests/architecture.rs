@@ -43,8 +43,17 @@ const EDGES: [&str; 15] = [
     "etcd",
     "terminal",
 ];
-const PHASES: [&str; 9] = [
-    "access", "observe", "run", "backup", "meter", "converge", "apply", "audit", "drill",
+const PHASES: [&str; 10] = [
+    "access",
+    "observe",
+    "rehearsal",
+    "run",
+    "backup",
+    "meter",
+    "converge",
+    "apply",
+    "audit",
+    "drill",
 ];
 const FLOWS: [&str; 1] = ["flow"];
 const SHELL: [&str; 4] = ["cli", "config", "error", "exit"];

@@ -214,8 +214,12 @@ pub enum Command {
     /// List runs, or remove what only an undo needs
     #[command(subcommand)]
     Runs(Runs),
-    /// Prove files, pairs, chains, names
-    Verify,
+    /// Prove files, pairs, chains, names; on a running node what is served, health, requests end to end
+    Verify {
+        /// Ask whether the node would come back after a power cut, without touching what runs
+        #[arg(long, env = "RESCUE_KIT_COLD_START", value_parser = FalseyValueParser::new())]
+        cold_start: bool,
+    },
     /// Make, list, check and restore backups
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -297,6 +301,9 @@ pub struct PolicyArgs {
         env = "RESCUE_KIT_RESTART"
     )]
     pub restart: RestartChoice,
+    /// Keep the controllers back until every kubelet reports, so that they evict no pods of nodes that are only late
+    #[arg(long, env = "RESCUE_KIT_HOLD_CONTROLLERS", value_parser = FalseyValueParser::new())]
+    pub hold_controllers: bool,
     /// Stop processes although another member of etcd does not answer
     #[arg(long, env = "RESCUE_KIT_DESPITE_PEERS", value_parser = FalseyValueParser::new())]
     pub despite_peers: bool,

@@ -123,6 +123,7 @@ pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
         skip: Vec::new(),
         template: Vec::new(),
         restart: crate::cli::args::RestartChoice::Auto,
+        hold_controllers: false,
         despite_peers: false,
     };
     run(

@@ -24,7 +24,11 @@ impl Actor<'_> {
             ..Converged::default()
         };
         match &consumer.restart {
-            RestartKind::Cri(name) => done.seen.push(self.remove_pod(consumer, name)?),
+            RestartKind::Cri(name) => {
+                let removed = self.remove_pod(consumer, name);
+                done.seen
+                    .push(removed.or_else(|_| self.cycle_manifest(consumer))?);
+            },
             RestartKind::Systemd(unit) => {
                 let shown =
                     systemd::show(unit).map_err(|e| control("stop", unit, with_causes(&e)))?;

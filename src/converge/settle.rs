@@ -47,7 +47,23 @@ impl Actor<'_> {
             return Err(format!("the lease {name} {why}"));
         }
         let holder = lease.holder.unwrap_or_default();
-        Ok(format!("the lease {name} is held by {holder}"))
+        let mut seen = format!("the lease {name} is held by {holder}");
+        let silent = consumer
+            .evicts
+            .then(|| self.silent_nodes().unwrap_or_default());
+        if let Some(silent) = silent.filter(|silent| !silent.is_empty()) {
+            seen.push_str(&format!(
+                "; {} nodes do not report yet ({}), and lose their pods in five minutes",
+                silent.len(),
+                silent
+                    .iter()
+                    .take(5)
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ));
+        }
+        Ok(seen)
     }
 
     /// The holder was a process of this node, and has not renewed since that was stopped; or nobody renewed for a minute.

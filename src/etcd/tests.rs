@@ -129,6 +129,7 @@ fn refusals_are_told_in_etcds_words() {
         _ => (200, "{}".to_owned()),
     });
     let said = |error: EtcdError| error.to_string();
+    assert_eq!(etcd.move_leader("8").unwrap_err().code(), Some(400));
     let error = said(etcd.move_leader("8").unwrap_err());
     assert_eq!(
         error,

@@ -276,6 +276,7 @@ impl Site {
             actor,
             authorities: &inventory.authorities,
             credentials: &inventory.credentials,
+            deadline: means.deadline,
             stop: means.stop,
             tell: means.tell,
             archive,

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::access::Access;
 use crate::finding::{self, Finding};
 use crate::inventory::Inventory;
+use crate::live::Check;
 use crate::observe::{self, Depth, Look};
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::{Profile, ProfileError, builtin};
+use crate::rehearsal;
 use crate::store::{Disk, StoreError};
 use crate::template;
 
@@ -126,6 +129,15 @@ impl Site {
                 ..self.look.clone()
             },
         )
+    }
+
+    /// Asks the files whether the node would come back after a power cut.
+    pub fn rehearse(&self, inventory: &Inventory) -> Vec<Check> {
+        rehearsal::rehearse(&Access {
+            disk: &self.disk,
+            profile: &self.profile,
+            inventory,
+        })
     }
 
     /// Looks and judges.

@@ -118,11 +118,9 @@ fn says_why_a_server_is_not_accepted() {
         Distrust::UnknownIssuer
     );
     for name in ["node-2", "10.0.0.1"] {
+        let presented = "node-1, 127.0.0.1".to_owned();
         let why = distrust(&client(at, name, &[&root], None));
-        assert!(
-            matches!(&why, Distrust::Name { presented } if presented.contains("node-1")),
-            "{why}"
-        );
+        assert_eq!(why, Distrust::Name { presented });
     }
     let at = serve(&leaf(&root, "ecdsa-p256", EXPIRED), &[]);
     let error = get(&client(at, "node-1", &[&root], None)).unwrap_err();

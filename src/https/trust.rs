@@ -57,7 +57,7 @@ impl From<&CertificateError> for Distrust {
             },
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::NotValidForNameContext { presented, .. } => Self::Name {
-                presented: bounded(&presented.join(", ")),
+                presented: bounded(&names(presented)),
             },
             CertificateError::Other(other) if other.0.is::<OutOfDate>() => Self::AuthorityOutOfDate,
             other => Self::Other(bounded(&other.to_string())),
@@ -158,6 +158,17 @@ impl ServerCertVerifier for Trust {
 #[derive(Debug, thiserror::Error)]
 #[error("the trusted authority is out of date")]
 struct OutOfDate;
+
+/// From the forms `DnsName("node-1")` and `IpAddress(10.0.0.1)`.
+fn names(presented: &[String]) -> String {
+    let name = |form: &String| {
+        let inner = form
+            .split_once('(')
+            .and_then(|(_, rest)| rest.strip_suffix(')'));
+        inner.unwrap_or(form).trim_matches('"').to_owned()
+    };
+    presented.iter().map(name).collect::<Vec<_>>().join(", ")
+}
 
 fn bounded(text: &str) -> String {
     text.chars().take(1024).collect()

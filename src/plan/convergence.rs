@@ -18,6 +18,9 @@ const RELOAD: u32 = 5;
 /// Seconds that a restarted process has to come back, on a slow node under load.
 const BACK: u32 = 180;
 
+/// Seconds that the kubelets of all nodes have to report.
+const NODES: u32 = 600;
+
 /// The steps around and after the replacements.
 #[derive(Default)]
 pub(super) struct Convergence {
@@ -66,7 +69,27 @@ pub(super) fn plan(
     if held.is_some() {
         draft.stop_pods(&needs);
     }
+    let kept = needs.iter().filter(|(consumer, need)| {
+        policy.hold_controllers
+            && consumer.evicts
+            && matches!(need, Need::Restart(_) | Need::Start(_))
+            && (held.is_some() || !matches!(consumer.restart, RestartKind::Cri(_)))
+    });
+    let kept: Vec<&Consumer> = kept.map(|(consumer, _)| *consumer).collect();
+    let pods = kept
+        .iter()
+        .filter(|consumer| matches!(consumer.restart, RestartKind::Cri(_)));
+    for consumer in pods {
+        draft.push(
+            &consumer.id,
+            Act::SetAside,
+            "evicts the pods of nodes that do not report (--hold-controllers)",
+        );
+    }
     for (consumer, need) in &needs {
+        if kept.iter().any(|kept| kept.id == consumer.id) {
+            draft.release(consumer);
+        }
         draft.bring(consumer, need, held.is_some());
     }
     draft.push(
@@ -237,6 +260,22 @@ impl Draft<'_> {
             self.push(&consumer.id, act, why);
         }
         self.push(&consumer.id, Act::Prove(proof), why);
+    }
+
+    /// Lets start what was kept back, once nobody's pods are in danger.
+    fn release(&mut self, consumer: &Consumer) {
+        let patience = Proof {
+            within: NODES,
+            ..Proof::default()
+        };
+        self.push(
+            "node",
+            Act::Nodes(patience),
+            "late kubelets are not lost ones",
+        );
+        if matches!(consumer.restart, RestartKind::Cri(_)) {
+            self.push(&consumer.id, Act::PutBack, "was kept back");
+        }
     }
 
     fn push(&mut self, who: &str, act: Act, why: &str) {

@@ -216,10 +216,16 @@ pub enum Act {
     Stop,
     /// A held or dead unit is started.
     Start,
+    /// It is kept from being started: its manifest gets a name that the kubelet does not see.
+    SetAside,
+    /// It may be started again: its manifest gets its name back.
+    PutBack,
     /// Nothing is done to it; what it serves and answers proves that it uses the new files.
     Prove(Proof),
     /// The whole control plane is watched until it is steady.
     Settle,
+    /// Nothing is done until every kubelet reports: it has the seconds of the proof.
+    Nodes(Proof),
 }
 
 /// What a consumer has to prove.

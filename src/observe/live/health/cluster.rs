@@ -66,12 +66,19 @@ pub(crate) fn renewed_ns(lease: &Lease) -> Option<i64> {
     Some(seconds.unix() * 1_000_000_000 + micros * 1000)
 }
 
+/// Nodes whose kubelets have not reported for so long that the controllers take them for lost.
+pub(crate) fn silent(leases: &[(String, Lease)], now: Utc) -> Vec<String> {
+    let is_silent = |lease: &Lease| silence(lease, now).is_none_or(|seconds| seconds > GRACE);
+    let silent = leases.iter().filter(|(_, lease)| is_silent(lease));
+    silent.map(|(name, _)| name.clone()).collect()
+}
+
 fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut Vec<Check>) {
-    let silent = |lease: &Lease| silence(lease, now).filter(|seconds| *seconds > GRACE);
+    let late = |lease: &Lease| silence(lease, now).filter(|seconds| *seconds > GRACE);
     if let Some(own) = own {
         health.push(match leases.iter().find(|(name, _)| name == own) {
             Some((_, lease)) => {
-                let failure = silent(lease).map(|s| format!("was silent for {s} s"));
+                let failure = late(lease).map(|s| format!("was silent for {s} s"));
                 Check::new("heartbeat", own, failure)
             },
             None => Check::new(
@@ -81,17 +88,23 @@ fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut V
             ),
         });
     }
-    let others = leases.iter().filter(|(name, _)| Some(name.as_str()) != own);
-    let lost: Vec<&str> = others
-        .filter(|(_, lease)| silent(lease).is_some())
-        .map(|(name, _)| name.as_str())
+    let silent = silent(leases, now);
+    let others: Vec<&str> = silent
+        .iter()
+        .map(String::as_str)
+        .filter(|name| Some(*name) != own)
         .collect();
-    if !lost.is_empty() {
+    if !others.is_empty() {
         let why = format!(
-            "{} of {} do not report: {}",
-            lost.len(),
+            "{} of {} nodes do not report ({}): their pods are evicted five minutes after the controllers work again",
+            others.len(),
             leases.len(),
-            lost.iter().take(5).copied().collect::<Vec<_>>().join(", ")
+            others
+                .iter()
+                .take(5)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", ")
         );
         health.push(Check::new("heartbeats", "other nodes", Some(why)));
     }
