@@ -8,10 +8,10 @@ from pathlib import Path
 from .host import LabError, cache, digest, locked, phase, run
 
 SUITE = "bookworm"
-PACKAGES = (
-    "ca-certificates conntrack containerd dbus ebtables ethtool iproute2 iptables kmod mount openssh-server openssl procps runc socat "
-    "systemd-container systemd-sysv"
-).split()
+PACKAGES = [
+    *("ca-certificates", "conntrack", "containerd", "dbus", "ebtables", "ethtool", "iproute2", "iptables", "kmod", "mount"),
+    *("openssh-server", "openssl", "procps", "runc", "socat", "systemd-container", "systemd-sysv"),
+]
 
 # systemd-nspawn mounts the cgroups read-only, and the kubelet wants to read the kernel's log.
 PREPARE = """\

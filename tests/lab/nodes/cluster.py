@@ -17,7 +17,7 @@ from types import ModuleType
 from . import kubeadm, systemd
 from .base import base, write
 from .group import Group
-from .host import CHECKOUT, NETWORK, LabError, alive, build, cache, digest, identify, locked, phase, run, say, stamps, wait_until
+from .host import CHECKOUT, NETWORK, LabError, build, cache, digest, locked, phase, run, say, stamps
 from .node import Node
 
 LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm, systemd)}
@@ -38,7 +38,6 @@ class State:
     base: str
     shares: dict[str, str]
     made: float = 0
-    balancer: list[int] | None = None
 
 
 class Cluster:
@@ -60,7 +59,11 @@ class Cluster:
 
     def saved_state(self) -> State | None:
         file = self.directory / "cluster.json"
-        return State(**json.loads(file.read_text())) if file.exists() else None
+        if not file.exists():
+            return None
+        known = {field.name for field in dataclasses.fields(State)}
+        # Another version of this program may have written more.
+        return State(**{name: value for name, value in json.loads(file.read_text()).items() if name in known})
 
     @property
     def state(self) -> State:
@@ -165,21 +168,14 @@ class Cluster:
             run(["ip", "-n", self.id, "link", "add", "lab", "type", "bridge"])
             run(["ip", "-n", self.id, "addr", "add", f"{kubeadm.BALANCER}/24", "dev", "lab"])
             run(["ip", "-n", self.id, "link", "set", "lab", "up"])
-        if len(self.nodes) > 1 and not alive(self.state.balancer):
-            self.start_balancer()
-
-    def start_balancer(self) -> None:
-        """The load balancer is outside of the nodes, as it should be."""
-        command: list[str | Path] = [tool("balance"), f"{kubeadm.BALANCER}:6443", *(f"{node.ip}:6443" for node in self.nodes)]
-        process = self.balancer.spawn(["nsenter", f"--net=/run/netns/{self.id}", "--", *command], self.directory / "balance.log", {})
-        self.save(dataclasses.replace(self.state, balancer=identify(process.pid)))
+        if len(self.nodes) > 1 and not self.balancer.members():
+            # It is outside of the nodes, as a load balancer should be.
+            backends = [f"{node.ip}:6443" for node in self.nodes]
+            command: list[str | Path] = ["nsenter", f"--net=/run/netns/{self.id}", "--", tool("balance"), f"{kubeadm.BALANCER}:6443", *backends]
+            self.balancer.spawn(command, self.directory / "balance.log", {})
 
     def network_down(self) -> None:
-        balancer = self.state.balancer
-        if balancer and alive(balancer):
-            os.kill(balancer[0], signal.SIGKILL)
-            wait_until("end of the load balancer", lambda: not alive(balancer), 10)
-        self.balancer.remove()
+        Group(self.id).end()
         if Path("/run/netns", self.id).exists():
             run(["ip", "netns", "delete", self.id])
 

@@ -1,7 +1,9 @@
 """Control groups: what belongs to a node and to nothing else on this machine."""
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,9 +13,9 @@ from .host import wait_until
 
 
 class Group:
-    """One group in each hierarchy of this machine, below that of the cluster."""
+    """One group in each hierarchy of this machine: that of a cluster, or one below it."""
 
-    def __init__(self, cluster_id: str, name: str) -> None:
+    def __init__(self, cluster_id: str, name: str = "") -> None:
         self.path = Path(cluster_id) / name
 
     def directories(self) -> list[Path]:
@@ -42,16 +44,26 @@ class Group:
 
     def members(self) -> set[int]:
         """Every process of the group but for those that entered a container's namespaces from outside."""
-        files = (file for group in self.directories() for file in group.glob("**/cgroup.procs"))
-        return {int(pid) for file in files for pid in file.read_text().split()}
+        found: set[int] = set()
+        for file in (file for group in self.directories() for file in group.glob("**/cgroup.procs")):
+            # Groups come and go with what runs in them.
+            with contextlib.suppress(OSError):
+                found.update(map(int, file.read_text().split()))
+        return found
 
-    def remove(self) -> None:
-        """Removes the group, and that of the cluster with its last one."""
+    def end(self) -> None:
+        """Kills whatever is in the group at once, and removes the group."""
+        wait_until(f"end of the processes of {self.path}", self.emptied, 20)
         for group in self.directories():
             # A process that just ended keeps its group busy for a moment.
             wait_until(f"removal of {group}", partial(removed, group), 10)
-            if group.parent.is_dir() and not any(child.is_dir() for child in group.parent.iterdir()):
-                group.parent.rmdir()
+
+    def emptied(self) -> bool:
+        members = self.members()
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not members
 
 
 def removed(group: Path) -> bool:

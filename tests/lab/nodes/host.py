@@ -114,13 +114,9 @@ def stamps(programs: Path, names: Sequence[str]) -> list[Path]:
     return [programs.parent / "stamps" / name for name in names]
 
 
-def alive(process: Sequence[int] | None) -> bool:
+def alive(process: Sequence[int]) -> bool:
     """Whether a process recorded by `identify` still runs: a number alone may belong to another one by now."""
-    return process is not None and identify(process[0]) == list(process)
-
-
-def gone(process: Sequence[int]) -> bool:
-    return not alive(process)
+    return identify(process[0]) == list(process)
 
 
 def identify(pid: int) -> list[int] | None:

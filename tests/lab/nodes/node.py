@@ -3,15 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 from .group import Group
-from .host import LabError, alive, gone, identify, mount, mounted, run, unmount, wait_until
+from .host import LabError, alive, identify, mount, mounted, run, unmount, wait_until
 
 # What the node writes lies in these directories; all but the first cannot be part of an overlay.
 UPPER, CONTAINERD, KUBELET = "upper", "containerd", "kubelet"
@@ -73,18 +71,13 @@ class Node:
     # Power
 
     @property
-    def processes(self) -> dict[str, list[int]]:
-        try:
-            text = (self.directory / "processes.json").read_text()
-        except FileNotFoundError:
-            return {}
-        return dict(json.loads(text))
-
-    @property
     def pid(self) -> int | None:
         """The node's systemd, nothing where the node has no power."""
-        leader = self.processes.get("systemd")
-        return leader[0] if leader and alive(leader) else None
+        try:
+            process = json.loads((self.directory / "systemd.json").read_text())
+        except FileNotFoundError:
+            return None
+        return int(process[0]) if alive(process) else None
 
     def running(self) -> int:
         if pid := self.pid:
@@ -114,26 +107,18 @@ class Node:
         ]
         # The container's cgroups are those of the process that starts it.
         process = self.group.spawn(nspawn, self.directory / "console.log", {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"})
-        processes = {"nspawn": identify(process.pid) or []}
 
-        def leader() -> bool:
+        def started() -> bool:
             if process.poll() is not None:
                 said = (self.directory / "console.log").read_text(errors="replace").splitlines()[-3:]
                 raise LabError(f"{self.name} did not start: {' / '.join(said)}")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            for child in map(int, children):
-                if is_init(child) and (identified := identify(child)):
-                    processes["systemd"] = identified
-            return "systemd" in processes
+            systemd = next((identify(int(child)) for child in children if is_init(int(child))), None)
+            if systemd:
+                (self.directory / "systemd.json").write_text(json.dumps(systemd))
+            return systemd is not None
 
-        self.record(processes)
-        wait_until(f"start of {self.name}", leader, 20)
-        self.record(processes)
-
-    def record(self, processes: dict[str, list[int]]) -> None:
-        new = self.directory / "processes.json.new"
-        new.write_text(json.dumps(processes))
-        new.rename(self.directory / "processes.json")
+        wait_until(f"start of {self.name}", started, 20)
 
     def booted(self) -> bool:
         try:
@@ -145,15 +130,8 @@ class Node:
     def power_off(self) -> None:
         """Pulls the plug: whatever runs in the node is killed at once. The file tree stays visible."""
         self.unplug()
-        # The end of a namespace's first process is the end of all others in it.
-        for name in ("systemd", "nspawn"):
-            process = self.processes.get(name)
-            if process and alive(process):
-                os.kill(process[0], signal.SIGKILL)
-                wait_until(f"end of {self.name}'s {name}", partial(gone, process), 20)
-        wait_until(f"end of {self.name}'s processes", lambda: not self.group.members(), 20)
-        (self.directory / "processes.json").unlink(missing_ok=True)
-        self.group.remove()
+        self.group.end()
+        (self.directory / "systemd.json").unlink(missing_ok=True)
         shutil.rmtree(Path("/run/systemd/nspawn/propagate") / self.netns, ignore_errors=True)
         if Path("/run/netns", self.netns).exists():
             run(["ip", "netns", "delete", self.netns])
