@@ -6,8 +6,6 @@ use crate::control_plane::ControlPlane;
 fn a_due_leaves_are_renewed_while_the_cluster_works() {
     let lab = ControlPlane::one();
     lab.lab("expire", &["--", "-not-after", &in_days(20)]);
-    lab.lab("power-cycle", &[]);
-    lab.lab("wait", &[]);
     let before = lab.containers("cp1");
     let said = lab.rescue("cp1");
     lab.assert_recovered("cp1");
