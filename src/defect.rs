@@ -6,6 +6,7 @@ use crate::inventory::{
     AuthorityState, CredentialState, Inventory, KeyFacts, Placement, WantedName,
 };
 use crate::pki::cert::Cert;
+use crate::pki::san::San;
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 
@@ -17,6 +18,8 @@ pub enum Defect {
     Expired(Utc),
     /// It ends at this moment, inside the renewal window.
     Expiring(Utc),
+    /// It was issued to the node of this name, and lacks this one's.
+    ForeignNode(String),
     /// Its key's file is absent.
     KeyMissing,
     /// Its key is not the one it certifies.
@@ -68,7 +71,9 @@ impl Defect {
             Self::Expired(_) => Status::Expired,
             Self::Expiring(_) => Status::Expiring,
             Self::KeyMissing | Self::Missing => Status::Missing,
-            Self::KeyMismatch | Self::TrustMismatch | Self::WrongIssuer => Status::Mismatch,
+            Self::ForeignNode(_) | Self::KeyMismatch | Self::TrustMismatch | Self::WrongIssuer => {
+                Status::Mismatch
+            },
             Self::KeyUnreadable(_) | Self::Unreadable(_) => Status::Unreadable,
             Self::LinkIsFile | Self::NamesMissing(_) | Self::OutlivesIssuer(_) => Status::Ok,
             Self::NotYetValid(_) => Status::NotYetValid,
@@ -85,6 +90,7 @@ impl Defect {
         match self {
             Self::Expired(at) => format!("expired {} ago ({})", span(now.since(*at)), at.date()),
             Self::Expiring(at) => format!("expires in {} ({})", span(at.since(now)), at.date()),
+            Self::ForeignNode(name) => format!("belongs to the node {name}"),
             Self::KeyMissing => "has no private key beside it".to_owned(),
             Self::KeyMismatch => "does not match its private key".to_owned(),
             Self::KeyUnreadable(why) => format!("has a private key that {why}"),
@@ -150,6 +156,9 @@ pub fn of_credential(
     }
     defects.extend(validity(cert, inventory.at, renew_before));
     let missing: Vec<WantedName> = credential.missing_names().into_iter().cloned().collect();
+    if let Some(other) = foreign_node(credential, inventory) {
+        defects.push(Defect::ForeignNode(other));
+    }
     if !missing.is_empty() {
         defects.push(Defect::NamesMissing(missing));
     }
@@ -163,6 +172,20 @@ pub fn of_credential(
     defects.extend(kubeconfig_defects(credential, inventory));
     defects.extend(link_defect(credential, inventory));
     defects
+}
+
+/// The other node that a certificate was issued to: its common name is one of the names that it serves, and this node's
+/// name, which it must serve, is not.
+pub fn foreign_node(credential: &CredentialState, inventory: &Inventory) -> Option<String> {
+    let own = San::parse(&inventory.node.name.as_ref()?.value)?;
+    let lacks_own = credential
+        .missing_names()
+        .iter()
+        .any(|name| name.san == own);
+    let cert = credential.cert().filter(|_| lacks_own)?;
+    let name = cert.subject.common_name()?;
+    let serves = San::parse(&name).is_some_and(|name| cert.sans.contains(&name));
+    serves.then_some(name)
 }
 
 /// Everything wrong with an authority's certificate and key. `renew_before` is in seconds.

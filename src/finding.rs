@@ -512,6 +512,7 @@ fn weight(defect: &Defect) -> (Code, Severity) {
         Defect::KeyMismatch | Defect::WrongIssuer => (Code::Mismatch, Severity::Critical),
         Defect::KeyUnreadable(_) | Defect::Unreadable(_) => (Code::Unreadable, Severity::Critical),
         Defect::LinkIsFile => (Code::LinkIsFile, Severity::Warning),
+        Defect::ForeignNode(_) => (Code::ForeignNode, Severity::Critical),
         Defect::NamesMissing(_) => (Code::NamesMissing, Severity::Warning),
         Defect::NotYetValid(_) => (Code::NotYetValid, Severity::Critical),
         Defect::OutlivesIssuer(_) => (Code::OutlivesIssuer, Severity::Info),

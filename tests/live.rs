@@ -13,3 +13,7 @@
 mod control_plane;
 #[path = "live/expired.rs"]
 mod expired;
+#[path = "live/meter.rs"]
+mod meter;
+#[path = "live/quorum.rs"]
+mod quorum;

@@ -12,6 +12,9 @@ use crate::kube::Lease;
 use crate::observe::live::cluster;
 use crate::profile::Consumer;
 
+/// Seconds of silence after which no holder can think that it still leads: twice the lease, so that clocks may differ a
+/// little (client-go, tools/leaderelection: a holder gives up after ten seconds without a renewal).
+const DEAD: i64 = 30;
 /// How often a lease is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// How many renewals of each lease are awaited.
@@ -66,12 +69,12 @@ impl Actor<'_> {
         Ok(seen)
     }
 
-    /// The holder was a process of this node, and has not renewed since that was stopped; or nobody renewed for a minute.
+    /// The holder was a process of this node, and has not renewed since that was stopped; or nobody renewed for long.
     fn is_of_the_dead(&self, name: &str, lease: &Lease) -> bool {
         let Some(holder) = lease.holder.as_deref().filter(|holder| !holder.is_empty()) else {
             return false;
         };
-        if cluster::silence(lease, clock::system_now()).is_some_and(|seconds| seconds > 60) {
+        if cluster::silence(lease, clock::system_now()).is_some_and(|seconds| seconds > DEAD) {
             return true;
         }
         let facts = &self.inventory.facts;

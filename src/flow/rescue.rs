@@ -12,7 +12,7 @@ use crate::converge::Actor;
 use crate::diff::{self, Diff};
 use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
-use crate::inventory::{Inventory, Scope};
+use crate::inventory::Inventory;
 use crate::journal::{self, Body, Converged, Meter, Verdict, Way};
 use crate::live::{Check, Outcome};
 use crate::meter;
@@ -313,7 +313,7 @@ impl Site {
         };
         let (after, mut verification, diff) = self.prove(&run).map_err(unproved)?;
         if hands.actor.is_some_and(Actor::is_local) {
-            verification.scope = Scope::Local;
+            verification = verification.local();
             run.dir
                 .write(run::VERIFICATION, run::json(&verification).as_bytes())
                 .map_err(unproved)?;

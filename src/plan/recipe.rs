@@ -1,5 +1,6 @@
 //! Recipes: what a due certificate will be, decided from the old one, the profile and the policy.
 
+use crate::defect;
 use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement, WantedName};
 use crate::pki::csr::Template;
@@ -154,7 +155,11 @@ fn origin(
     let over = policy.templates.get(&credential.id);
     let rewrites =
         |t: &Template| t.common_name.is_some() || !t.names.is_empty() || !t.usages.is_empty();
-    match (credential.cert(), over.filter(|t| rewrites(t))) {
+    // What was copied here from another node is no model of what this one needs.
+    let own = credential
+        .cert()
+        .filter(|_| defect::foreign_node(credential, inventory).is_none());
+    match (own, over.filter(|t| rewrites(t))) {
         (Some(old), None) => Ok((Origin::Old(Box::new(old.clone())), Vec::new())),
         (Some(old), Some(over)) => {
             let mut base = base_template(credential, inventory, profile, rule)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The binary under test, which the nodes see at the same path.
 const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
-const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster");
+pub(crate) const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster");
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 
 /// The kinds of clusters that there are.
@@ -35,6 +35,11 @@ impl ControlPlane {
     /// One node, fresh.
     pub(crate) fn one() -> Self {
         Self::fresh("one", &["--nodes", "1"])
+    }
+
+    /// Three nodes, fresh: `cp1`, `cp2`, `cp3`.
+    pub(crate) fn three() -> Self {
+        Self::fresh("three", &["--nodes", "3"])
     }
 
     /// `RESCUE_KIT_LIVE_PREFIX` begins the clusters' names where two checkouts are tested at the same time.
