@@ -2,7 +2,7 @@
 //! INPUTS: the files as they are now, and the inventory that says where they are.
 //! OUTPUTS: clients of the API server and of etcd.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,19 +75,29 @@ impl<'a> Access<'a> {
     ///
     /// As [`Access::kube`].
     pub fn etcd(&self, timeout: Duration) -> Result<Etcd, String> {
-        let (at, served) = self.port(&self.with_role(Role::Etcd)?.id)?;
-        self.etcd_at(at, served, timeout)
+        let etcd = self.with_role(Role::Etcd)?;
+        let (at, served) = self.port(&etcd.id)?;
+        let id = etcd.ask.as_deref().unwrap_or(served);
+        Ok(Etcd::new(self.client(at, served, id, timeout)?))
     }
 
-    /// A client of the etcd member at an address, which serves what this node's does, but for its name.
+    /// A client of another member of etcd, at the port that this node's own has for clients.
     ///
     /// # Errors
     ///
     /// As [`Access::kube`].
-    pub fn etcd_at(&self, at: SocketAddr, served: &str, timeout: Duration) -> Result<Etcd, String> {
+    pub fn etcd_on(&self, host: IpAddr, timeout: Duration) -> Result<Etcd, String> {
         let etcd = self.with_role(Role::Etcd)?;
+        let (own, served) = self.port(&etcd.id)?;
         let id = etcd.ask.as_deref().unwrap_or(served);
-        Ok(Etcd::new(self.client(at, served, id, timeout)?))
+        let at = SocketAddr::new(host, own.port());
+        Ok(Etcd::new(self.named_client(
+            at,
+            host.to_string(),
+            served,
+            id,
+            timeout,
+        )?))
     }
 
     /// A client of etcd's port for its peers, which tells the members even without a quorum.
@@ -194,13 +204,25 @@ impl<'a> Access<'a> {
         identity: &str,
         timeout: Duration,
     ) -> Result<Client, String> {
+        let name = name_at(&self.leaf(served)?, at);
+        self.named_client(at, name, served, identity, timeout)
+    }
+
+    /// A client of whoever calls itself `name` and was certified by the CA of `served`.
+    fn named_client(
+        &self,
+        at: SocketAddr,
+        name: String,
+        served: &str,
+        identity: &str,
+        timeout: Duration,
+    ) -> Result<Client, String> {
         let shown = self.credential(served)?;
         let authority = self.inventory.authority(&shown.signer);
         let anchors = authority.ok_or_else(|| format!("{served} has no CA"))?;
         let roots = Cert::all_from_pem(&self.read(&anchors.cert_path)?);
         let roots = roots.map_err(|error| format!("{}: {error}", anchors.id))?;
         let roots: Vec<Vec<u8>> = roots.into_iter().map(|cert| cert.der).collect();
-        let name = name_at(&self.leaf(served)?, at);
         let client = Client::new(
             Endpoint { at, name },
             &roots,

@@ -40,9 +40,7 @@ pub(crate) fn look(disk: &Disk, profile: &Profile, inventory: &Inventory, depth:
     let mut cri = runtime(&files, &mut live.obstacles);
     live.consumers = processes::look(profile, cri.as_mut(), &mut live.obstacles);
     obstacles::look(&files, cri.as_mut(), &mut live.obstacles);
-    if let Some(cri) = cri.as_mut() {
-        live.others = processes::others(&files, cri);
-    }
+    live.others = processes::others(&files, cri.as_mut());
     // What is asked next is asked at the ports that were just found.
     let mut seen = inventory.clone();
     seen.live = Some(live.clone());

@@ -19,7 +19,7 @@ pub(super) fn look(access: &Access, depth: Depth, live: &mut Live) {
     if access.profile.with_role(Role::Etcd).is_some() {
         etcd(access, &mut health, &mut obstacles);
     }
-    members(live, &mut health);
+    members(access, live, &mut health);
     if access.profile.with_role(Role::ApiServer).is_some() {
         api(access, depth, &mut health);
     }
@@ -57,12 +57,29 @@ fn etcd(access: &Access, health: &mut Vec<Check>, obstacles: &mut Vec<Obstacle>)
     }
 }
 
-fn members(live: &Live, health: &mut Vec<Check>) {
+/// The other members: whether they answer their peers, and whether they say that they are healthy.
+fn members(access: &Access, live: &Live, health: &mut Vec<Check>) {
     for member in live.members.iter().filter(|member| !member.here) {
         health.push(Check {
             name: "member".to_owned(),
             subject: member.name.clone(),
             outcome: member.state.clone(),
+        });
+        let (Outcome::Pass, Some(at)) = (&member.state, member.peer) else {
+            continue;
+        };
+        let subject = format!("etcd on {}", member.name);
+        health.push(match access.etcd_on(at.ip(), PATIENCE) {
+            Err(why) => Check::unchecked("health", &subject, why),
+            Ok(client) => match client.health() {
+                Ok(true) => Check::new("health", &subject, None),
+                Ok(false) => Check::new(
+                    "health",
+                    &subject,
+                    Some("says that it is not healthy".to_owned()),
+                ),
+                Err(error) => Check::unchecked("health", &subject, with_causes(&error)),
+            },
         });
     }
 }

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::cri::{Container, ContainerState, Cri};
 use crate::inventory::{CredentialState, Inventory};
 use crate::live::{Identity, Obstacle, ObstacleKind, Other, Running};
-use crate::place::Observed;
+use crate::place::{Blob, Observed, Place};
 use crate::profile::{Profile, RestartKind};
 use crate::systemd::{self, Unit};
 
@@ -162,17 +162,28 @@ pub(crate) fn newest<'a>(name: &str, all: &'a [Container]) -> Option<&'a Contain
         .max_by_key(|container| container.created_ns)
 }
 
-/// Running containers outside of the profile into which files of the PKI are mounted.
-pub(super) fn others(access: &Access, cri: &mut Cri) -> Vec<Other> {
+/// Containers and other processes outside of the profile into which files of the PKI are mounted.
+pub(super) fn others(access: &Access, cri: Option<&mut Cri>) -> Vec<Other> {
+    let mut pods = Vec::new();
+    let mut others = cri.map_or_else(Vec::new, |cri| {
+        let containers = cri.containers().unwrap_or_default();
+        pods = containers
+            .iter()
+            .map(|container| container.id.clone())
+            .collect();
+        in_containers(access, &containers, cri)
+    });
+    others.extend(in_namespaces(access, &pods));
+    others
+}
+
+fn in_containers(access: &Access, all: &[Container], cri: &mut Cri) -> Vec<Other> {
     let known: Vec<&str> = access
         .profile
         .consumer
         .iter()
         .map(|consumer| consumer.id.as_str())
         .collect();
-    let Ok(all) = cri.containers() else {
-        return Vec::new();
-    };
     let running = all.iter().filter(|container| {
         container.state == ContainerState::Running && !known.contains(&container.name.as_str())
     });
@@ -194,6 +205,51 @@ pub(super) fn others(access: &Access, cri: &mut Cri) -> Vec<Other> {
         }
     }
     others
+}
+
+/// Processes with mounts of their own that no pod's container explains: a load balancer under another runtime, a sandboxed
+/// unit. The fourth word of a line of `mountinfo` is the path on its file system (proc(5)).
+fn in_namespaces(access: &Access, pods: &[String]) -> Vec<Other> {
+    let mounts_of = |pid: &str| -> Vec<String> {
+        let text = text_of(access, &format!("/proc/{pid}/mountinfo"));
+        let roots = text
+            .lines()
+            .filter_map(|line| line.split_ascii_whitespace().nth(3));
+        let roots = roots.filter(|root| concerns(Path::new(root), access.inventory));
+        roots.map(str::to_owned).collect()
+    };
+    let own = mounts_of("self");
+    let listed = access.disk.list(Path::new("/proc")).unwrap_or_default();
+    let names = listed
+        .into_iter()
+        .filter_map(|(name, _)| name.into_string().ok());
+    let mut others: Vec<Other> = Vec::new();
+    for pid in names.filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
+        let mut mounts = mounts_of(&pid);
+        mounts.retain(|mount| !own.contains(mount));
+        if mounts.is_empty() {
+            continue;
+        }
+        let group = text_of(access, &format!("/proc/{pid}/cgroup"));
+        let program = text_of(access, &format!("/proc/{pid}/comm"));
+        let name = format!("the process {}", program.trim());
+        let is_pod =
+            group.contains("kubepods") || pods.iter().any(|id| group.contains(id.as_str()));
+        if !is_pod && others.iter().all(|other| other.name != name) {
+            others.push(Other { name, mounts });
+        }
+    }
+    others
+}
+
+/// A text that the kernel makes up; empty if the process has gone.
+fn text_of(access: &Access, path: &str) -> String {
+    match access.disk.read(&Place::File(path.into())) {
+        Ok(Observed::Present((_, Blob::File(bytes)))) => {
+            String::from_utf8_lossy(&bytes).into_owned()
+        },
+        _ => String::new(),
+    }
 }
 
 /// Whether a mounted path is, or holds, a file with a private key or a kubeconfig of the profile.

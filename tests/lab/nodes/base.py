@@ -60,10 +60,17 @@ def base() -> Path:
     with locked(cache() / "base.lock"):
         if not directory.is_dir():
             with phase("base file system"), tempfile.TemporaryDirectory(dir=cache(), prefix="base.new-") as new:
-                run([mmdebstrap(Path(new)), "--variant=essential", f"--include={','.join(PACKAGES)}", SUITE, f"{new}/root",
-                     "http://deb.debian.org/debian"], timeout=900)
+                # From wherever this machine has its packages.
+                run([mmdebstrap(Path(new)), "--variant=essential", f"--include={','.join(PACKAGES)}", SUITE, f"{new}/root", *sources()],
+                    timeout=900)
                 Path(new, "root").rename(directory)
     return directory
+
+
+def sources() -> list[Path]:
+    """Where this machine's own packages come from, if it says so."""
+    places = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    return [place for place in places if place.suffix in (".list", ".sources") and place.is_file() and place.read_text().strip()]
 
 
 def mmdebstrap(work: Path) -> str | Path:
