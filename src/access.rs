@@ -41,20 +41,26 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// A client of this node's API server, with the first administrator's credential that can be loaded.
+    /// A client of this node's API server, with the first administrator's credential that is valid now.
     ///
     /// # Errors
     ///
     /// Why there is none, as a sentence fragment.
     pub fn kube(&self, timeout: Duration) -> Result<Kube, String> {
-        let mut why = "the profile names no administrator".to_owned();
-        for id in &self.profile.admin {
-            match self.kube_as(id, timeout) {
-                Ok(kube) => return Ok(kube),
-                Err(error) => why = error,
-            }
-        }
-        Err(why)
+        let now = crate::clock::system_now();
+        let is_valid = |id: &&String| {
+            let chain = self
+                .material(id)
+                .map(|(chain, _)| chain)
+                .unwrap_or_default();
+            chain
+                .first()
+                .is_some_and(|leaf| leaf.not_before <= now && now <= leaf.not_after)
+        };
+        let first = self.profile.admin.first();
+        let chosen = self.profile.admin.iter().find(is_valid).or(first);
+        let id = chosen.ok_or("the profile names no administrator")?;
+        self.kube_as(id, timeout)
     }
 
     /// A client of this node's API server with one credential.
@@ -138,6 +144,13 @@ impl<'a> Access<'a> {
     ///
     /// Why it cannot be loaded, as a sentence fragment.
     pub fn identity(&self, id: &str) -> Result<ClientIdentity, String> {
+        let (chain, key) = self.material(id)?;
+        let chain = chain.into_iter().map(|cert| cert.der).collect();
+        ClientIdentity::new(chain, &key).map_err(|error| format!("{id}: {error}"))
+    }
+
+    /// The certificates and the key of a credential, as its files hold them now.
+    fn material(&self, id: &str) -> Result<(Vec<Cert>, PrivateKey), String> {
         let credential = self.credential(id)?;
         let fail = |why: &dyn std::fmt::Display| format!("{id}: {why}");
         let (certs, key) = match &credential.placement {
@@ -145,7 +158,7 @@ impl<'a> Access<'a> {
                 (self.read(cert)?, self.read(key)?)
             },
             Placement::Pem { path, .. } => (self.read(path)?, self.read(path)?),
-            Placement::Delegated { to, .. } => return self.identity(&to.clone()),
+            Placement::Delegated { to, .. } => return self.material(to),
             Placement::Embedded { kubeconfig } => {
                 let parsed = Kubeconfig::parse(&self.read(kubeconfig)?).map_err(|e| fail(&e))?;
                 match (&parsed.cert, &parsed.key) {
@@ -158,8 +171,7 @@ impl<'a> Access<'a> {
         };
         let chain = Cert::all_from_pem(&certs).map_err(|e| fail(&e))?;
         let key = PrivateKey::from_pem(&key).map_err(|e| fail(&e))?;
-        let chain = chain.into_iter().map(|cert| cert.der).collect();
-        ClientIdentity::new(chain, &key).map_err(|e| fail(&e))
+        Ok((chain, key))
     }
 
     /// The leaf of a credential as its file holds it now.

@@ -587,6 +587,7 @@ mod tests {
             },
             directories: BTreeMap::new(),
             remaining: Vec::new(),
+            downtime_seconds: 0,
         }
     }
 

@@ -56,6 +56,9 @@ pub struct Plan {
     pub directories: BTreeMap<String, u32>,
     /// What remains to be done on the node, in restart order.
     pub remaining: Vec<Remaining>,
+    /// Seconds for which the API server is expected not to answer because of this plan, as measured on an idle node.
+    #[serde(default)]
+    pub downtime_seconds: u32,
 }
 
 /// What a plan is for.
@@ -154,19 +157,6 @@ impl Plan {
         })
     }
 
-    /// Seconds for which the API server is expected not to answer because of this plan, measured on an idle node.
-    pub fn expected_downtime(&self) -> u32 {
-        let interrupts = |who: &str| {
-            let mut steps = self.phases.converge.iter().filter(|step| step.who == who);
-            steps.any(|step| matches!(step.act, Act::Restart | Act::Stop))
-        };
-        match (interrupts("kube-apiserver"), interrupts("etcd")) {
-            (_, true) => 5,
-            (true, false) => 4,
-            (false, false) => 0,
-        }
-    }
-
     /// How many steps it has.
     pub fn steps(&self) -> usize {
         let phases = &self.phases;
@@ -201,6 +191,11 @@ impl Plan {
 }
 
 impl Policy {
+    /// Whether the operator asked for a part only.
+    pub fn is_narrowed(&self) -> bool {
+        !(self.only.is_empty() && self.skip.is_empty())
+    }
+
     /// Whether the operator's `--only` and `--skip` leave this id in.
     pub fn selects(&self, id: &str) -> bool {
         let listed = |list: &[String]| list.iter().any(|known| known == id);
@@ -243,6 +238,7 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
     } else {
         Vec::new()
     };
+    let downtime_seconds = convergence.downtime(profile);
     draft.phases.hold = convergence.hold;
     draft.phases.converge = convergence.converge;
     Ok(Plan {
@@ -255,6 +251,7 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
         phases: draft.phases,
         directories: BTreeMap::new(),
         remaining,
+        downtime_seconds,
     })
 }
 

@@ -42,7 +42,7 @@ pub(super) fn show(context: &Context, inventory: &Inventory, plan: &Plan) {
         let payload = json!({
             "plan": plan,
             "plan_sha256": crate::pki::digest::Digest::of(&plan.to_json()),
-            "downtime_seconds": plan.expected_downtime(),
+            "downtime_seconds": plan.downtime_seconds,
             "diff": differs,
             "next": plan.remaining,
         });

@@ -140,6 +140,7 @@ impl Site {
             },
             directories: backup.manifest.directories.clone(),
             remaining: Vec::new(),
+            downtime_seconds: 0,
         };
         Ok((inventory, plan))
     }

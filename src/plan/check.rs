@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
 use crate::place::Place;
-use crate::plan::step::{Origin, Slot, Source};
+use crate::plan::step::{Act, Converge, Origin, Slot, Source};
 use crate::plan::{FORMAT, Plan};
 
 /// Every rule that the plan breaks, as sentence fragments; empty when it is sound.
@@ -24,13 +24,48 @@ pub fn violations(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     own_places(plan, inventory, &mut broken);
     whole_credentials(plan, &mut broken);
     sound_certificates(plan, inventory, &mut broken);
+    whole_restarts(plan, inventory, &mut broken);
     broken
+}
+
+/// Only consumers that were seen are touched, and whatever is stopped is started and proves itself later.
+fn whole_restarts(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) {
+    let steps = &plan.phases.converge;
+    let is_known = |who: &str| {
+        let live = inventory.live.as_ref();
+        live.is_some_and(|live| live.consumer(who).is_some())
+    };
+    for (index, step) in steps.iter().enumerate() {
+        let of_node = matches!(step.act, Act::Nodes(_) | Act::Settle);
+        if !of_node && !is_known(&step.who) {
+            broken.push(format!(
+                "{} is about {}, which does not run here",
+                step.id, step.who
+            ));
+        }
+        let mut later = steps[index + 1..]
+            .iter()
+            .filter(|other| other.who == step.who);
+        let proved = later.any(|other| matches!(other.act, Act::Prove(_)));
+        if !(of_node || proved || matches!(step.act, Act::Prove(_))) {
+            broken.push(format!("{} is touched and never proves itself", step.who));
+        }
+    }
+    for hold in &plan.phases.hold {
+        let starts = |step: &Converge| step.who == hold.who && step.act == Act::Start;
+        if !is_known(&hold.who) || !steps.iter().any(starts) {
+            broken.push(format!("{} is held and never started again", hold.who));
+        }
+    }
 }
 
 fn unique_names(plan: &Plan, broken: &mut Vec<String>) {
     let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
     let stages = plan.phases.stage.iter().map(|step| &step.id);
-    for id in stages.chain(plan.phases.commit.iter().map(|step| &step.id)) {
+    let commits = plan.phases.commit.iter().map(|step| &step.id);
+    let holds = plan.phases.hold.iter().map(|step| &step.id);
+    let restarts = plan.phases.converge.iter().map(|step| &step.id);
+    for id in stages.chain(commits).chain(holds).chain(restarts) {
         if !ids.insert(id) {
             broken.push(format!("two steps are called {id}"));
         }

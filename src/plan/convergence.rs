@@ -28,6 +28,25 @@ pub(super) struct Convergence {
     pub(super) converge: Vec<Converge>,
 }
 
+impl Convergence {
+    /// Seconds for which the API server is expected not to answer: a little more if etcd stops, too.
+    pub(super) fn downtime(&self, profile: &Profile) -> u32 {
+        let stops = |role: Role| {
+            let who = profile.with_role(role).map(|consumer| consumer.id.as_str());
+            let mut steps = self
+                .converge
+                .iter()
+                .filter(|step| Some(step.who.as_str()) == who);
+            steps.any(|step| matches!(step.act, Act::Restart | Act::Stop))
+        };
+        match (stops(Role::ApiServer), stops(Role::Etcd)) {
+            (_, true) => 5,
+            (true, false) => 4,
+            (false, false) => 0,
+        }
+    }
+}
+
 /// What a consumer needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Need {
@@ -56,7 +75,12 @@ pub(super) fn plan(
     let needs: Vec<(&Consumer, Need)> = profile
         .consumer
         .iter()
-        .map(|consumer| (consumer, need(consumer, changed, inventory, live, policy)))
+        .map(|consumer| {
+            (
+                consumer,
+                need(consumer, changed, inventory, live, policy, profile),
+            )
+        })
         .collect();
     if needs.iter().all(|(_, need)| *need == Need::Nothing) {
         return Convergence::default();
@@ -114,14 +138,20 @@ fn need(
     inventory: &Inventory,
     live: &Live,
     policy: &Policy,
+    profile: &Profile,
 ) -> Need {
     let used = |reads: fn(&Reads) -> bool| -> Vec<&str> {
         let used = consumer.uses.iter();
         let used = used.filter(|(id, how)| changed.contains(id) && reads(how));
         used.map(|(id, _)| id.as_str()).collect()
     };
+    let concerned = consumer.uses.keys().any(|id| changed.contains(id));
+    if policy.is_narrowed() && !concerned {
+        return Need::Nothing;
+    }
     let is_unit = !matches!(consumer.restart, RestartKind::Cri(_));
-    let kubelet_is_down = profile_kubelet_down(live);
+    let kubelet = profile.with_role(Role::Kubelet);
+    let kubelet_is_down = kubelet.is_some_and(|kubelet| is_down(&kubelet.id, live));
     if live.identity(&consumer.id).is_none() && (is_unit || !changed.is_empty() || kubelet_is_down)
     {
         let state = live.consumer(&consumer.id).map_or("", |c| c.state.as_str());
@@ -149,11 +179,9 @@ fn need(
     }
 }
 
-/// Whether the unit that starts the static pods does not run.
-fn profile_kubelet_down(live: &Live) -> bool {
-    live.consumers
-        .iter()
-        .any(|consumer| consumer.id == "kubelet" && consumer.identity == Observed::Absent)
+fn is_down(id: &str, live: &Live) -> bool {
+    live.consumer(id)
+        .is_some_and(|consumer| consumer.identity == Observed::Absent)
 }
 
 /// The API server answers and says that this node's kubelet is silent.

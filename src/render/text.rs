@@ -131,7 +131,7 @@ fn processes(plan: &Plan, paint: &dyn Paint) -> String {
     if plan.phases.converge.is_empty() {
         return String::new();
     }
-    let seconds = plan.expected_downtime();
+    let seconds = plan.downtime_seconds;
     let head = format!("\nmake it run (about {seconds} s without the API server)\n");
     let mut text = paint.paint(Tone::Heading, &head);
     let holds = plan

@@ -258,6 +258,7 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
             converge: Vec::new(),
         },
         directories: BTreeMap::new(),
+        downtime_seconds: 0,
         remaining: vec![Remaining {
             consumer: "kubelet".to_owned(),
             command: Some("systemctl restart kubelet && true".to_owned()),

@@ -39,6 +39,8 @@ type leaseReport struct {
 type holder struct {
 	Identity string       `json:"identity"`
 	From     milliseconds `json:"from_ms"`
+	// Third is when the holder had renewed it three times.
+	Third *milliseconds `json:"third_renewal_ms,omitempty"`
 }
 
 func (l *leases) run(ctx context.Context) {
@@ -80,9 +82,15 @@ func (l *leases) report(end time.Time) []leaseReport {
 				r.LongestGap, r.LongestGapFrom = length, since(last)
 			}
 		}
+		first := 0
 		for j, seen := range l.seen[i] {
 			if j == 0 || seen.Holder != l.seen[i][j-1].Holder {
-				r.Holders = append(r.Holders, holder{seen.Holder, since(seen.At)})
+				first = j
+				r.Holders = append(r.Holders, holder{Identity: seen.Holder, From: since(seen.At)})
+			}
+			if j-first == 3 {
+				third := since(seen.At)
+				r.Holders[len(r.Holders)-1].Third = &third
 			}
 			if seen.Holder == "" {
 				continue // released; nobody renewed it
