@@ -17,6 +17,7 @@ const AWAY: Duration = Duration::from_secs(2);
 /// Asks this node's member who its peers are, then each of them for its certificate.
 pub(crate) fn look(access: &Access, now: Utc) -> Vec<Member> {
     let mut members = members(access);
+    members.sort_by(|a, b| a.name.cmp(&b.name));
     let anchors = anchors(access);
     std::thread::scope(|scope| {
         for member in members.iter_mut().filter(|member| !member.here) {
