@@ -109,9 +109,12 @@ pub fn start(unit: &str, within: Duration) -> Result<(), SystemdError> {
     Systemctl::find()?.act("start", unit, within)
 }
 
-/// Stops a unit, if it runs, and starts it; waits at most `within`, as [`stop`].
-pub fn restart(unit: &str, within: Duration) -> Result<(), SystemdError> {
-    Systemctl::find()?.act("restart", unit, within)
+/// Has systemd stop a unit, if it runs, and start it. Does not wait: a unit that tells when it is ready (`Type=notify`) may
+/// need others for that, as a member of etcd without a quorum does.
+pub fn restart(unit: &str) -> Result<(), SystemdError> {
+    Systemctl::find()?
+        .run("restart", &["--no-block"], name(unit)?, PATIENCE)
+        .map(|_| ())
 }
 
 /// Makes systemd forget that a unit failed, and how often: after too many restarts in a row it starts it no more.

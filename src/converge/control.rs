@@ -51,8 +51,9 @@ impl Actor<'_> {
         match &consumer.restart {
             RestartKind::Systemd(unit) => {
                 let fail = |e: systemd::SystemdError| control("start", unit, with_causes(&e));
-                systemd::reset_failed(unit).map_err(fail)?;
-                systemd::restart(unit, UNIT).map_err(fail)?;
+                // A unit that systemd has not loaded has nothing to be reset, which it calls a failure.
+                systemd::reset_failed(unit).ok();
+                systemd::restart(unit).map_err(fail)?;
             },
             RestartKind::Command(argv) => run(argv, consumer)?,
             RestartKind::Cri(_) => {},
