@@ -210,12 +210,7 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
         all.push(finding(Code::Clock, Severity::Critical, "clock", why, hint));
     }
     for authority in &inventory.authorities {
-        all.extend(authority_findings(
-            authority,
-            inventory,
-            profile,
-            renew_before,
-        ));
+        all.extend(authority_findings(authority, inventory, renew_before));
     }
     for credential in &inventory.credentials {
         all.extend(credential_findings(
@@ -399,7 +394,6 @@ fn finding(
 fn authority_findings(
     authority: &AuthorityState,
     inventory: &Inventory,
-    profile: &Profile,
     renew_before: i64,
 ) -> Vec<Finding> {
     let defects = defect::of_authority(authority, inventory.at, renew_before);
@@ -418,7 +412,7 @@ fn authority_findings(
         );
         finding(code, severity, &authority.id, text, hint)
     };
-    let narrow = narrowing(&authority.id, profile);
+    let narrow = narrowing(&authority.id, inventory);
     let blocked = if leaf_due {
         Severity::Critical
     } else {
@@ -468,12 +462,12 @@ fn authority_findings(
 }
 
 /// The flag that leaves out everything an authority would have to sign.
-fn narrowing(authority: &str, profile: &Profile) -> String {
-    let ids = profile
-        .credential
+fn narrowing(authority: &str, inventory: &Inventory) -> String {
+    let ids = inventory
+        .credentials
         .iter()
-        .filter(|(_, c)| c.signer == authority);
-    let ids: Vec<&str> = ids.map(|(id, _)| id.as_str()).collect();
+        .filter(|c| c.signer == authority);
+    let ids: Vec<&str> = ids.map(|c| c.id.as_str()).collect();
     format!("--skip {}", ids.join(","))
 }
 

@@ -106,6 +106,9 @@ pub struct AuthorityState {
     pub key: Observed<KeyFacts>,
     /// Somebody else's: its key is not expected here.
     pub external: bool,
+    /// Other ids of the profile that turned out to be the same authority.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
 }
 
 /// A leaf certificate with its key, as seen.
@@ -131,6 +134,9 @@ pub struct CredentialState {
     pub advised: Vec<WantedName>,
     /// The kubeconfig around it.
     pub kubeconfig: Option<KubeconfigState>,
+    /// The first credential of the profile whose certificate is in the same file, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
     /// Names beside a versioned link that are taken.
     #[serde(default)]
     pub taken: Vec<String>,
@@ -271,9 +277,29 @@ impl AuthorityState {
     pub fn pairs(&self) -> Option<bool> {
         pairs(self.cert(), &self.key)
     }
+
+    /// Whether the profile means this authority by an id.
+    pub fn is(&self, id: &str) -> bool {
+        self.id == id || self.aliases.iter().any(|alias| alias == id)
+    }
 }
 
 impl CredentialState {
+    /// The files of certificate and key, if they are files of their own.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        match &self.placement {
+            Placement::Pair { cert, key } | Placement::Referenced { cert, key, .. } => {
+                Some((cert, key))
+            },
+            _ => None,
+        }
+    }
+
+    /// The id of the credential that stands for all in the same file.
+    pub fn group(&self) -> &str {
+        self.shares.as_deref().unwrap_or(&self.id)
+    }
+
     /// The leaf.
     pub fn cert(&self) -> Option<&Cert> {
         self.chain.present().and_then(|chain| chain.first())
@@ -317,7 +343,7 @@ impl KeyPairState {
 impl Inventory {
     /// The authority with this id.
     pub fn authority(&self, id: &str) -> Option<&AuthorityState> {
-        self.authorities.iter().find(|authority| authority.id == id)
+        self.authorities.iter().find(|authority| authority.is(id))
     }
 
     /// The credential with this id.
@@ -325,6 +351,29 @@ impl Inventory {
         self.credentials
             .iter()
             .find(|credential| credential.id == id)
+    }
+
+    /// Every credential in the same file as this one, itself included.
+    pub fn sharing<'a>(
+        &'a self,
+        credential: &'a CredentialState,
+    ) -> impl Iterator<Item = &'a CredentialState> {
+        let group = credential.group();
+        self.credentials
+            .iter()
+            .filter(move |other| other.group() == group)
+    }
+
+    /// Whether a credential's key signs or verifies service-account tokens, too: a new one would end all of them.
+    pub fn signs_tokens(&self, credential: &CredentialState) -> bool {
+        let key = credential.key.present().map(|key| key.public);
+        let of = |pair: &KeyPairState| {
+            [
+                pair.public.present().copied(),
+                pair.private.present().map(|key| key.public),
+            ]
+        };
+        key.is_some() && self.key_pairs.iter().flat_map(of).any(|known| known == key)
     }
 
     /// The version of a file that was read.

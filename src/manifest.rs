@@ -160,22 +160,30 @@ pub fn env_flags(text: &[u8]) -> Flags {
     flags(&words)
 }
 
-/// The scalar keys of a YAML mapping.
+/// The scalars of a YAML mapping; those of inner mappings with their keys joined by dots.
 ///
 /// # Errors
 ///
 /// Why the text is no YAML mapping, as a sentence fragment.
 pub fn config_flags(text: &[u8]) -> Result<Flags, String> {
-    let map: BTreeMap<String, serde_json::Value> = parse(text)?;
-    let scalar = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => Some(text),
-        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
-        _ => None,
-    };
-    Ok(map
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, scalar(value)?)))
-        .collect())
+    let map: serde_json::Map<String, serde_json::Value> = parse(text)?;
+    let mut flags = Vec::new();
+    scalars("", map, &mut flags);
+    Ok(flags)
+}
+
+fn scalars(prefix: &str, map: serde_json::Map<String, serde_json::Value>, flags: &mut Flags) {
+    for (key, value) in map {
+        let name = format!("{prefix}{key}");
+        match value {
+            serde_json::Value::String(text) => flags.push((name, text)),
+            serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+                flags.push((name, value.to_string()));
+            },
+            serde_json::Value::Object(inner) => scalars(&format!("{name}."), inner, flags),
+            serde_json::Value::Array(_) | serde_json::Value::Null => {},
+        }
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
@@ -189,7 +197,8 @@ fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     })
 }
 
-fn flags(words: &[&str]) -> Flags {
+/// The flags among the words of a command line: `--name=value`, `--name value`, `--name`.
+pub(crate) fn flags(words: &[&str]) -> Flags {
     let mut flags = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
@@ -258,6 +267,19 @@ mod tests {
             env_flags(text),
             expected.map(|(a, b)| (a.to_owned(), b.to_owned()))
         );
+    }
+
+    #[test]
+    fn reads_the_scalars_of_a_configuration_with_their_path() {
+        let text = b"port: 10250\nauthentication: {x509: {clientCAFile: /a/ca.pem}, on: true}\nlist: [1]\nnone:\n";
+        let mut flags = config_flags(text).unwrap();
+        flags.sort();
+        let expected = [
+            ("authentication.on", "true"),
+            ("authentication.x509.clientCAFile", "/a/ca.pem"),
+            ("port", "10250"),
+        ];
+        assert_eq!(flags, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]

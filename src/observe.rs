@@ -10,6 +10,7 @@ mod reader;
 
 pub use live::Depth;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::{self, Signer};
@@ -56,14 +57,21 @@ pub struct Look {
 pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory, StoreError> {
     let reader = Reader::new(disk);
     let mut facts = Facts::default();
-    facts::from_components(&reader, profile, &mut facts)?;
     facts::from_host(&reader, &mut facts)?;
+    facts::from_components(&reader, profile, &mut facts)?;
     let authorities = authorities(&reader, profile, &facts)?;
     let mut credentials = credentials(&reader, profile, &facts)?;
     facts::from_kubeconfigs(&credentials, &mut facts);
     facts::node_name(&credentials, &mut facts);
     for credential in &mut credentials {
+        let signer = authorities.iter().find(|ca| ca.is(&credential.signer));
+        if let Some(signer) = signer {
+            credential.signer.clone_from(&signer.id);
+        }
         names(credential, profile, &facts);
+    }
+    share(&reader, &mut credentials)?;
+    for credential in &mut credentials {
         credential.signed = signed(credential, &authorities);
     }
     let key_pairs = key_pairs(&reader, profile, &facts)?;
@@ -109,7 +117,7 @@ fn authorities(
     profile: &Profile,
     facts: &Facts,
 ) -> Result<Vec<AuthorityState>, StoreError> {
-    let mut all = Vec::new();
+    let mut all: Vec<AuthorityState> = Vec::new();
     for (id, authority) in &profile.authority {
         let cert_path = path(source::first(&authority.at.cert, profile, facts));
         let key_path = path(source::first(&authority.at.key, profile, facts));
@@ -117,16 +125,77 @@ fn authorities(
         let chain = reader
             .certs(&cert_path)?
             .map(|chain| signing_first(chain, &key));
-        all.push(AuthorityState {
+        let state = AuthorityState {
             id: id.clone(),
             cert_path,
             key_path,
             chain,
             key,
             external: authority.external,
-        });
+            aliases: Vec::new(),
+        };
+        match all.iter_mut().find(|known| is_one(known, &state)) {
+            Some(known) => known.aliases.push(state.id),
+            None => all.push(state),
+        }
     }
     Ok(all)
+}
+
+/// Whether two authorities are one: in the same file, or the second is a copy without its key.
+fn is_one(known: &AuthorityState, other: &AuthorityState) -> bool {
+    if known.external || other.external {
+        return false;
+    }
+    let copy = known
+        .cert()
+        .zip(other.cert())
+        .is_some_and(|(a, b)| a.der == b.der);
+    known.cert_path == other.cert_path || (copy && other.key == Observed::Absent)
+}
+
+/// Credentials in one file are one certificate: it carries the names that each of them must carry.
+fn share(reader: &Reader, credentials: &mut [CredentialState]) -> Result<(), StoreError> {
+    let mut first: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for index in 0..credentials.len() {
+        let Some((cert, _)) = credentials[index].files() else {
+            continue;
+        };
+        let before = *first.entry(reader.real(cert)?).or_insert(index);
+        if before == index {
+            continue;
+        }
+        let (known, rest) = credentials.split_at_mut(index);
+        let (known, own) = (&mut known[before], &mut rest[0]);
+        own.shares = Some(known.id.clone());
+        own.signer.clone_from(&known.signer);
+        union(&mut known.wanted, &own.wanted);
+        union(&mut known.advised, &own.advised);
+        known.unresolved.append(&mut own.unresolved);
+    }
+    for index in 0..credentials.len() {
+        let (known, rest) = credentials.split_at_mut(index);
+        let own = &mut rest[0];
+        if let Some(group) = &own.shares
+            && let Some(known) = known.iter().find(|known| known.id == *group)
+        {
+            own.wanted.clone_from(&known.wanted);
+            own.advised.clone_from(&known.advised);
+            own.unresolved.clone_from(&known.unresolved);
+        }
+        let required = &own.wanted;
+        own.advised
+            .retain(|advised| required.iter().all(|name| name.san != advised.san));
+    }
+    Ok(())
+}
+
+fn union(names: &mut Vec<WantedName>, more: &[WantedName]) {
+    for name in more {
+        if names.iter().all(|known| known.san != name.san) {
+            names.push(name.clone());
+        }
+    }
 }
 
 /// In a bundle, the certificate whose key is at hand is the one that signs, wherever it stands.
@@ -177,7 +246,10 @@ fn credentials(
                 read_kubeconfig(reader, profile, facts, at, &mut state)?;
             },
         }
-        all.push(state);
+        // A place that nothing names is one that this node does not have.
+        if !state.path().as_os_str().is_empty() {
+            all.push(state);
+        }
     }
     Ok(all)
 }
@@ -196,6 +268,7 @@ fn blank(id: &str, rule: &Credential) -> CredentialState {
         unresolved: Vec::new(),
         advised: Vec::new(),
         kubeconfig: None,
+        shares: None,
         taken: Vec::new(),
         optional: rule.optional,
         external: rule.external,
@@ -332,10 +405,6 @@ fn names(credential: &mut CredentialState, profile: &Profile, facts: &Facts) {
             }
         }
     }
-    let required = &credential.wanted;
-    credential
-        .advised
-        .retain(|advised| required.iter().all(|name| name.san != advised.san));
 }
 
 fn wanted(names: &mut Vec<WantedName>, value: &str, why: &str) {
@@ -373,6 +442,9 @@ fn key_pairs(
     for (id, KeyPair { at }) in &profile.keypair {
         let public_path = path(source::first(&at.public, profile, facts));
         let private_path = path(source::first(&at.private, profile, facts));
+        if private_path.as_os_str().is_empty() && public_path.as_os_str().is_empty() {
+            continue;
+        }
         let public = reader.public(&public_path)?;
         let private = reader.key(&private_path)?;
         all.push(KeyPairState {

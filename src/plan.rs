@@ -353,6 +353,10 @@ impl Draft {
         profile: &Profile,
         policy: &Policy,
     ) {
+        // What was issued for one credential is what lies in the same file for the others.
+        if self.changed.contains(&credential.id) {
+            return;
+        }
         let why = reasons(credential, inventory, policy);
         let defects = defect::of_credential(credential, inventory, policy.renew_before);
         let mistrusts = defects.contains(&Defect::TrustMismatch);
@@ -388,7 +392,8 @@ impl Draft {
                 };
                 self.replace(credential, issued.replacements(), inventory);
                 self.phases.stage.push(stage);
-                self.changed.push(credential.id.clone());
+                let sharing = inventory.sharing(credential);
+                self.changed.extend(sharing.map(|other| other.id.clone()));
             },
             Err(refusal) => self.refusals.push(refusal),
         }

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::pki::digest::Digest;
+use crate::unit_file;
 
 /// The version of the profile format that this build reads.
 pub const SCHEMA: u16 = 1;
@@ -109,10 +110,14 @@ pub struct Component {
     /// A static pod's manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// A systemd unit whose command holds flags; on a running node its main process tells what the unit does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// A file of shell assignments whose values hold flags (`kubeadm-flags.env`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// A YAML configuration file whose scalar keys count as flags.
+    /// A source of the path of a YAML configuration file whose scalars count as flags, those of inner mappings with dots:
+    /// `authentication.x509.clientCAFile`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
 }
@@ -247,6 +252,9 @@ pub struct Consumer {
     pub id: String,
     /// How it is restarted.
     pub restart: RestartKind,
+    /// Not every node of this layout has its unit.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
     /// When it reads each credential or authority again.
     pub uses: IndexMap<String, Reads>,
     /// What a half-replaced pair does to it.
@@ -351,6 +359,18 @@ impl Profile {
         self.consumer
             .iter()
             .find(|consumer| consumer.role == Some(role))
+    }
+
+    /// Leaves out the consumers that not every node has and whose unit is not on this one; `exists` looks at a path.
+    #[must_use]
+    pub fn on_node(mut self, exists: impl Fn(&str) -> bool) -> Self {
+        self.consumer.retain(|consumer| match &consumer.restart {
+            RestartKind::Systemd(unit) if consumer.optional => unit_file::DIRECTORIES
+                .iter()
+                .any(|dir| exists(&format!("{dir}/{unit}.service"))),
+            _ => true,
+        });
+        self
     }
 
     /// Where in the restart order a credential or authority is used first; later than all if by nobody.
@@ -514,13 +534,22 @@ impl Profile {
         authorities.chain(others).map(String::as_str)
     }
 
-    fn all_sources(&self) -> Vec<(String, String)> {
+    /// Every source, with where it stands.
+    pub fn all_sources(&self) -> Vec<(String, String)> {
         let mut all = Vec::new();
         let mut push = |at: String, sources: &[String]| {
             all.extend(sources.iter().map(|source| (at.clone(), source.clone())));
         };
         for (name, value) in &self.vars {
             push(format!("vars.{name}"), value.sources());
+        }
+        for (id, component) in &self.component {
+            let config = component.config.as_slice();
+            push(format!("component.{id}.config"), config);
+        }
+        for (id, pair) in &self.keypair {
+            push(format!("keypair.{id}.at"), pair.at.public.sources());
+            push(format!("keypair.{id}.at"), pair.at.private.sources());
         }
         for (id, authority) in &self.authority {
             push(

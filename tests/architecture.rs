@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 19] = [
+const DOMAIN: [&str; 20] = [
     "pki",
     "facts",
     "place",
     "template",
     "manifest",
+    "unit_file",
     "live",
     "profile",
     "inventory",

@@ -145,6 +145,12 @@ impl Actor<'_> {
     /// This node's member works; or it has to wait for others, which is no fault of this node.
     fn member(&self, consumer: &Consumer, since: Instant) -> Result<String, String> {
         let access = self.access();
+        if access.ports(&consumer.id).next().is_none() {
+            return self
+                .name_of(consumer)
+                .map(|name| format!("runs as {}, without TLS", short(&name)))
+                .ok_or_else(|| "does not run".to_owned());
+        }
         let peer_port = access.ports(&consumer.id).nth(1);
         if let Some((at, id)) = peer_port {
             let leaf = access.leaf(id)?;

@@ -95,6 +95,11 @@ impl Site {
             Some(choice) => named(choice)?,
             None => detect(&disk)?.ok_or_else(|| SiteError::NoLayout(choice.root.clone()))?,
         };
+        let is_there = |path: &str| {
+            let kind = disk.kind(Path::new(path));
+            !matches!(kind, Ok(Observed::Absent))
+        };
+        let profile = profile.on_node(is_there);
         let host = Path::new("/");
         let state = Disk::open(if choice.state_dir.is_absolute() {
             host

@@ -1,53 +1,157 @@
 //! Facts out of manifests, flags, kubeconfigs, certificates and the host's own files.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::facts::Facts;
 use crate::inventory::{CredentialState, Placement};
 use crate::manifest::{self, Flags};
 use crate::observe::reader::Reader;
 use crate::place::Observed;
-use crate::profile::Profile;
+use crate::profile::{Profile, source};
 use crate::store::StoreError;
+use crate::systemd;
+use crate::unit_file::{self, Service};
 
 /// Reads flags out of one kind of text.
 type Read = fn(&[u8]) -> Result<Flags, String>;
 
-/// Flags of every component: of manifests first, then environment files, then configuration.
+/// Flags of every component: of manifests first, then units, environment files, configuration.
 pub(super) fn from_components(
     reader: &Reader,
     profile: &Profile,
     facts: &mut Facts,
 ) -> Result<(), StoreError> {
     for (id, component) in &profile.component {
-        let readers: [(&Option<String>, Read); 3] = [
-            (&component.manifest, manifest::pod_flags),
-            (&component.env, |text| Ok(manifest::env_flags(text))),
-            (&component.config, manifest::config_flags),
-        ];
-        for (path, read) in readers {
-            let Some(path) = path else { continue };
-            let Observed::Present(text) = reader.bytes(Path::new(path))? else {
-                continue;
-            };
-            let name = Path::new(path)
-                .file_name()
-                .unwrap_or_default()
-                .display()
-                .to_string();
-            match read(&text) {
-                Ok(flags) => {
-                    for (flag, value) in flags {
-                        let why = format!("--{flag} in {name}");
-                        facts.add(format!("flag:{id}:{flag}"), value, why);
-                    }
-                },
-                Err(why) => facts.add("unreadable", format!("{path} {why}"), path.as_str()),
-            }
+        if let Some(path) = &component.manifest {
+            from_file(reader, id, path, manifest::pod_flags, facts)?;
+        }
+        if let Some(unit) = &component.unit {
+            from_unit(reader, id, unit, facts)?;
+        }
+        if let Some(path) = &component.env {
+            from_file(
+                reader,
+                id,
+                path,
+                |text| Ok(manifest::env_flags(text)),
+                facts,
+            )?;
+        }
+        // A flag may have said where it is.
+        let config = component.config.as_deref();
+        let paths = config.map_or_else(Vec::new, |config| source::all(config, profile, facts));
+        if let Some(path) = paths.first() {
+            from_file(reader, id, &path.value, manifest::config_flags, facts)?;
+        }
+    }
+    for path in source::questions(profile, facts) {
+        if reader.exists(Path::new(&path))? {
+            facts.add(format!("file:{path}"), path, "the file is there");
         }
     }
     Ok(())
+}
+
+fn from_file(
+    reader: &Reader,
+    id: &str,
+    path: &str,
+    read: Read,
+    facts: &mut Facts,
+) -> Result<(), StoreError> {
+    let Observed::Present(text) = reader.bytes(Path::new(path))? else {
+        return Ok(());
+    };
+    match read(&text) {
+        Ok(flags) => add(facts, id, flags, &format!("in {}", file_name(path))),
+        Err(why) => facts.add("unreadable", format!("{path} {why}"), path),
+    }
+    Ok(())
+}
+
+/// The flags of a unit: of its file in the first directory that has one, of drop-ins and environment files; what those do
+/// not say, its running process may.
+fn from_unit(reader: &Reader, id: &str, unit: &str, facts: &mut Facts) -> Result<(), StoreError> {
+    let file = format!("{unit}.service");
+    let mut texts = Vec::new();
+    for dir in unit_file::DIRECTORIES {
+        match reader.bytes(&Path::new(dir).join(&file))? {
+            Observed::Absent => continue,
+            Observed::Present(text) => texts.push(text),
+            Observed::Unknown(why) => {
+                facts.add("unreadable", format!("{dir}/{file} {why}"), file.as_str());
+            },
+        }
+        break;
+    }
+    // Of two drop-ins with one name the one in the directory before wins; all of them are read by name.
+    let mut over: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for dir in unit_file::DIRECTORIES {
+        let dir = Path::new(dir).join(format!("{file}.d"));
+        for (name, _) in reader.list(&dir)? {
+            if name.strip_suffix(".conf").is_some() {
+                over.entry(name.clone()).or_insert_with(|| dir.join(name));
+            }
+        }
+    }
+    for path in over.values() {
+        if let Observed::Present(text) = reader.bytes(path)? {
+            texts.push(text);
+        }
+    }
+    let texts: Vec<&[u8]> = texts.iter().map(|text| text.as_slice()).collect();
+    let service = Service::read(unit, &texts);
+    let mut variables = Vec::new();
+    for pattern in &service.environment_files {
+        let files = if pattern.contains('*') {
+            reader.expand(pattern)?
+        } else {
+            vec![PathBuf::from(pattern)]
+        };
+        for file in files {
+            if let Observed::Present(text) = reader.bytes(&file)? {
+                variables.push(text);
+            }
+        }
+    }
+    let variables: Vec<&[u8]> = variables.iter().map(|text| text.as_slice()).collect();
+    let hostname = facts.first("fact:hostname");
+    let hostname = hostname.map_or_else(String::new, |fact| fact.value.clone());
+    let flags = service.flags(&variables, &hostname);
+    add(facts, id, flags, &format!("in {file}"));
+    if reader.is_live() && !texts.is_empty() && systemd::is_running() {
+        let flags = running(reader, unit, &service)?;
+        let new = |flag: &String| facts.first(&format!("flag:{id}:{flag}")).is_none();
+        let flags = flags.into_iter().filter(|(flag, _)| new(flag)).collect();
+        add(facts, id, flags, &format!("of the running {unit}"));
+    }
+    Ok(())
+}
+
+/// The flags of a unit's main process: the one that systemd names, not one that somebody gave the same name.
+fn running(reader: &Reader, unit: &str, service: &Service) -> Result<Flags, StoreError> {
+    let pid = systemd::show(unit).map_or(0, |unit| unit.pid);
+    if pid == 0 {
+        return Ok(Flags::new());
+    }
+    let seen = reader.glance(Path::new(&format!("/proc/{pid}/cmdline")))?;
+    Ok(match seen {
+        Observed::Present((_, text)) => service.running(&text),
+        Observed::Absent | Observed::Unknown(_) => Flags::new(),
+    })
+}
+
+fn add(facts: &mut Facts, id: &str, flags: Flags, place: &str) {
+    for (flag, value) in flags {
+        let why = format!("--{flag} {place}");
+        facts.add(format!("flag:{id}:{flag}"), value, why);
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Hostname and interface addresses; the latter only of the running system.

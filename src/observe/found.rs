@@ -70,7 +70,11 @@ fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
                 meta,
             }));
         },
-        Observed::Present(bytes) if named || mentions_certificate(&bytes) => parsed_certs(&bytes),
+        Observed::Present(bytes)
+            if mentions_certificate(&bytes) || (named && !mentions_key(&bytes)) =>
+        {
+            parsed_certs(&bytes)
+        },
         Observed::Unknown(why) if named => Observed::Unknown(why),
         _ => return Ok(None),
     };
@@ -86,6 +90,12 @@ fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
         chain,
         meta,
     }))
+}
+
+/// cfssl gives its private keys the ending `.pem`, too.
+fn mentions_key(bytes: &[u8]) -> bool {
+    let needle = b" PRIVATE KEY-----";
+    bytes.windows(needle.len()).any(|window| window == needle)
 }
 
 /// `kubelet-client-2026-11-22-08-15-43.pem` and its like, which no link names any more (client-go

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -39,6 +40,10 @@ impl<'a> Reader<'a> {
         let at = place(path);
         if path.as_os_str().is_empty() {
             return Ok(Observed::Absent);
+        }
+        // Flags hold whatever somebody wrote there.
+        if !is_usable(path) {
+            return Ok(Observed::Unknown("is no absolute path".to_owned()));
         }
         let seen = self.disk.read(&at)?;
         let (version, bytes) = match seen {
@@ -84,15 +89,9 @@ impl<'a> Reader<'a> {
         Ok(flatten(self.bytes(path)?, parsed_key))
     }
 
-    /// The digest of a `PUBLIC KEY` file's key bits.
+    /// The digest of the bits of a public key, which a certificate or a private key may stand for.
     pub(super) fn public(&self, path: &Path) -> Result<Observed<Digest>, StoreError> {
-        Ok(flatten(self.bytes(path)?, |text| match pem::blocks(text) {
-            Ok(blocks) => match key::read_spki(&blocks[0].der) {
-                Some((_, bits)) => Observed::Present(Digest::of(bits)),
-                None => Observed::Unknown("is no public key".to_owned()),
-            },
-            Err(error) => Observed::Unknown(error.to_string()),
-        }))
+        Ok(flatten(self.bytes(path)?, parsed_public))
     }
 
     /// The names in a directory that are UTF-8: others are nobody's certificates.
@@ -108,6 +107,19 @@ impl<'a> Reader<'a> {
 
     pub(super) fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, StoreError> {
         self.disk.expand(pattern)
+    }
+
+    pub(super) fn exists(&self, path: &Path) -> Result<bool, StoreError> {
+        Ok(is_usable(path) && self.disk.kind(path)? != Observed::Absent)
+    }
+
+    /// Where a path leads when all links are followed; itself if nothing is there.
+    pub(super) fn real(&self, path: &Path) -> Result<PathBuf, StoreError> {
+        if !is_usable(path) {
+            return Ok(path.to_path_buf());
+        }
+        let real = self.disk.real_path(path)?;
+        Ok(real.unwrap_or_else(|| path.to_path_buf()))
     }
 
     pub(super) fn owner(&self, dir: &Path) -> Result<Option<(u32, u32)>, StoreError> {
@@ -165,6 +177,28 @@ pub(super) fn parsed_key(text: &[u8]) -> Observed<KeyFacts> {
             Ok(facts) => Observed::Present(facts),
             Err(error) => Observed::Unknown(error.to_string()),
         },
+    }
+}
+
+fn is_usable(path: &Path) -> bool {
+    path.is_absolute() && !path.as_os_str().as_bytes().contains(&0)
+}
+
+/// As the API server reads `--service-account-key-file` (client-go `util/keyutil`, `ParsePublicKeysPEM`).
+fn parsed_public(text: &[u8]) -> Observed<Digest> {
+    let blocks = match pem::blocks(text) {
+        Ok(blocks) => blocks,
+        Err(error) => return Observed::Unknown(error.to_string()),
+    };
+    if let Some((_, bits)) = key::read_spki(&blocks[0].der) {
+        return Observed::Present(Digest::of(bits));
+    }
+    if let Observed::Present(certs) = parsed_certs(text) {
+        return Observed::Present(Digest::of(certs[0].public_bits()));
+    }
+    match parsed_key(text) {
+        Observed::Present(key) => Observed::Present(key.public),
+        _ => Observed::Unknown("is no public key".to_owned()),
     }
 }
 

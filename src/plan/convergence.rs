@@ -5,7 +5,7 @@
 //! it brings everything back at once, also when the API server is down, which it would otherwise wait for before it
 //! removes anything (kubernetes/kubernetes, pkg/kubelet/kubelet.go, `deletePod`).
 
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Placement};
 use crate::live::{Live, Member, ObstacleKind, Outcome};
 use crate::place::Observed;
 use crate::plan::step::{Act, Converge, Hold, Proof};
@@ -85,7 +85,7 @@ pub(super) fn plan(
     if needs.iter().all(|(_, need)| *need == Need::Nothing) {
         return Convergence::default();
     }
-    let held = held(&needs, profile);
+    let held = held(&needs, inventory, profile);
     let mut draft = Draft {
         live,
         steps: Vec::new(),
@@ -194,11 +194,25 @@ fn lost_heartbeat(live: &Live) -> bool {
 }
 
 /// The kubelet, if it has to stand still: it is restarted anyway, or etcd is, which only ends quickly without clients.
+/// One that neither starts the control plane nor writes its own credential is restarted like everybody else.
 fn held<'a>(
     needs: &[(&'a Consumer, Need)],
+    inventory: &Inventory,
     profile: &'a Profile,
 ) -> Option<(&'a Consumer, String)> {
     let kubelet = profile.with_role(Role::Kubelet)?;
+    let starts_pods = profile
+        .consumer
+        .iter()
+        .any(|consumer| matches!(consumer.restart, RestartKind::Cri(_)));
+    let writes = inventory.credentials.iter().any(|credential| {
+        kubelet.uses.contains_key(&credential.id)
+            && matches!(credential.placement, Placement::Pem { .. })
+            && credential.chain != Observed::Absent
+    });
+    if !starts_pods && !writes {
+        return None;
+    }
     let of = |role: Role| {
         let mut needs = needs
             .iter()

@@ -225,7 +225,19 @@ fn base_template(
         ));
     };
     base.common_name = Some(cn.value);
-    base.names = groups(&rule.create.o);
+    for other in inventory.sharing(credential) {
+        let Some(rule) = profile.credential.get(&other.id) else {
+            continue;
+        };
+        base.names.extend(groups(&rule.create.o));
+        let text = template::text(&rule.create.template).unwrap_or_default();
+        let usages = Template::parse(text.as_bytes()).map_or_else(|_| Vec::new(), |t| t.usages);
+        for usage in usages {
+            if !base.usages.contains(&usage) {
+                base.usages.push(usage);
+            }
+        }
+    }
     Ok(base)
 }
 
@@ -334,8 +346,8 @@ fn key(
     policy: &Policy,
     over: Option<&Template>,
 ) -> KeyPlan {
-    if policy.reuse_keys && credential.key.present().is_some() && credential.pairs() != Some(false)
-    {
+    let reuse = policy.reuse_keys || inventory.signs_tokens(credential);
+    if reuse && credential.key.present().is_some() && credential.pairs() != Some(false) {
         return KeyPlan::Reuse;
     }
     let asked = over

@@ -8,6 +8,8 @@
 //! | `dir-of:SOURCE` | the directory of a path |
 //! | `host:SOURCE` | the hosts of a comma-separated list of URLs |
 //! | `port:SOURCE` | the ports of a comma-separated list of URLs |
+//! | `key-of:SOURCE` | the private key that belongs beside a certificate: `X-key.pem` to `X.pem`, `X.key` to `X.crt` |
+//! | `file:PATH` | the path, if something is there |
 //! | `first-ip:SOURCE` | the first usable address of each CIDR of a list |
 //! | anything else | itself, with `{name}` holes filled by variables or sources |
 
@@ -47,6 +49,9 @@ pub fn check(source: &str, profile: &Profile) -> Result<(), String> {
             component,
             profile.component.keys().map(String::as_str),
         );
+    }
+    if let Some(path) = source.strip_prefix("file:") {
+        return check(path, profile);
     }
     if let Some(name) = source.strip_prefix("fact:") {
         return known("fact", name, FACTS.into_iter());
@@ -88,7 +93,28 @@ fn resolve(source: &str, profile: &Profile, facts: &Facts, depth: u8) -> Vec<Fac
     if source.starts_with("flag:") || source.starts_with("fact:") {
         return facts.all(source).to_vec();
     }
+    if let Some(path) = source.strip_prefix("file:") {
+        let path = filled(path, profile, facts, depth);
+        return path.map_or_else(Vec::new, |path| {
+            facts.all(&format!("file:{}", path.value)).to_vec()
+        });
+    }
     filled(source, profile, facts, depth).into_iter().collect()
+}
+
+/// The paths that `file:` sources ask for: whoever can look adds the fact `file:PATH` for each that is there.
+pub fn questions(profile: &Profile, facts: &Facts) -> Vec<String> {
+    let sources = profile.all_sources();
+    let plain = sources.iter().map(|(_, text)| {
+        let mut text = text.as_str();
+        while let Some((_, inner)) = transform(text) {
+            text = inner;
+        }
+        text
+    });
+    let paths = plain.filter_map(|text| text.strip_prefix("file:"));
+    let paths = paths.filter_map(|path| filled(path, profile, facts, DEPTH));
+    paths.map(|path| path.value).collect()
 }
 
 type Transform = fn(&Fact) -> Vec<Fact>;
@@ -99,6 +125,7 @@ fn transform(source: &str) -> Option<(Transform, &str)> {
         "dir-of" => directory,
         "first-ip" => first_addresses,
         "host" => hosts,
+        "key-of" => keys,
         "port" => ports,
         _ => return None,
     };
@@ -151,6 +178,20 @@ fn directory(fact: &Fact) -> Vec<Fact> {
         })
         .into_iter()
         .collect()
+}
+
+/// The name that cfssl or openssl's users give to the key of this certificate.
+fn keys(fact: &Fact) -> Vec<Fact> {
+    let value = fact.value.as_str();
+    let cfssl = value
+        .strip_suffix(".pem")
+        .map(|stem| format!("{stem}-key.pem"));
+    let other = value.strip_suffix(".crt").map(|stem| format!("{stem}.key"));
+    let key = cfssl.or(other).map(|value| Fact {
+        value,
+        why: fact.why.clone(),
+    });
+    key.into_iter().collect()
 }
 
 /// The ports of `https://10.0.0.1:6443,https://[::1]:2379`; a URL without one has none.
@@ -245,6 +286,13 @@ mod tests {
             values(&hosts(&list)),
             ["10.0.0.1", "fd00::1", "api.example", "::1"]
         );
+    }
+
+    #[test]
+    fn knows_the_name_of_the_key_beside_a_certificate() {
+        assert_eq!(values(&keys(&fact("/a/ca.pem"))), ["/a/ca-key.pem"]);
+        assert_eq!(values(&keys(&fact("/a/ca.crt"))), ["/a/ca.key"]);
+        assert!(keys(&fact("/a/ca")).is_empty());
     }
 
     #[test]

@@ -61,6 +61,14 @@ fn address(
         ip => ip,
     };
     let port = port.value.parse().ok().filter(|port| *port != 0)?;
+    // What this node does not have, nobody serves: the port may speak no TLS at all.
+    if serves
+        .credential
+        .as_deref()
+        .is_some_and(|id| inventory.credential(id).is_none())
+    {
+        return None;
+    }
     Some(Port {
         consumer: consumer.id.clone(),
         credential: serves.credential.clone(),

@@ -133,6 +133,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
     };
     let pki = |file: &str| format!("/etc/kubernetes/pki/{file}").into();
     let credential = CredentialState {
+        shares: None,
         id: "apiserver".to_owned(),
         signer: "ca".to_owned(),
         placement: Placement::Pair {
@@ -171,6 +172,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
         objects: BTreeMap::new(),
         owner: None,
         authorities: vec![AuthorityState {
+            aliases: Vec::new(),
             id: "ca".to_owned(),
             cert_path: pki("ca.crt"),
             key_path: pki("ca.key"),
