@@ -3,7 +3,8 @@
 use crate::profile::{Profile, ProfileError};
 
 /// The built-in profiles in the order in which they are tried: the more particular layout first.
-const TEXTS: [(&str, &str); 2] = [
+const TEXTS: [(&str, &str); 3] = [
+    ("systemd", include_str!("../../profiles/systemd.toml")),
     (
         "kubeadm-external-etcd",
         include_str!("../../profiles/kubeadm-external-etcd.toml"),
