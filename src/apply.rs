@@ -204,7 +204,7 @@ pub fn lost_undo(run: &Run) -> Result<Option<String>, RunError> {
         let Some(Observed::Present(before)) = journal::before(run.records(), &commit.id) else {
             continue;
         };
-        if !is_touched || before.link.is_some() {
+        if !is_touched || before.link.is_some() || before.directory {
             continue;
         }
         let name = format!("undo/{}", commit.id);
@@ -307,6 +307,9 @@ fn back(run: &mut Run, hands: &Hands, id: &str) -> Result<(), ApplyError> {
         Observed::Present(Version {
             link: Some(target), ..
         }) => Some(Blob::Link(target.clone())),
+        Observed::Present(Version {
+            directory: true, ..
+        }) => Some(Blob::EmptyDirectory),
         Observed::Present(version) => {
             let bytes = run
                 .dir
@@ -436,8 +439,8 @@ fn new_content(run: &Run, commit: &Commit) -> Result<Option<Blob>, ApplyError> {
 fn meta(commit: &Commit, before: &Observed<Version>) -> (Meta, Times) {
     match (&commit.meta, before.present()) {
         (MetaPlan::Restore(meta), _) => (meta.clone(), Times::Restore),
-        (_, Some(version)) => (version.meta.clone(), Times::Now),
-        (MetaPlan::Create { mode, owner }, None) => {
+        (MetaPlan::Keep, Some(version)) => (version.meta.clone(), Times::Now),
+        (MetaPlan::Create { mode, owner }, _) => {
             let (uid, gid) = owner.unwrap_or_else(process_owner);
             (
                 Meta {

@@ -252,6 +252,11 @@ impl<'a> Collector<'a> {
             // A name that is no link is the same file as the content at its path.
             Observed::Present((version, _))
                 if matches!(place, Place::Entry(_)) && version.link.is_none() => {},
+            // Nothing is in it, and a mount of a missing file makes it again.
+            Observed::Present((version, _)) if version.directory => {
+                let why = "is an empty directory".to_owned();
+                self.left_out.insert(place.to_string(), why);
+            },
             Observed::Present((version, blob)) => {
                 if let Blob::File(bytes) = blob {
                     self.files.insert(entry_name(place), bytes);

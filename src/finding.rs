@@ -597,7 +597,9 @@ fn mode_finding(
     secret: bool,
     inventory: &Inventory,
 ) -> Vec<Finding> {
-    let Some(version) = inventory.version(path) else {
+    // An empty file or directory holds nothing yet, and gets the layout's mode together with its content.
+    let version = inventory.version(path);
+    let Some(version) = version.filter(|version| !version.is_blank()) else {
         return Vec::new();
     };
     let (mode, at) = (version.meta.mode, path.display());

@@ -123,6 +123,9 @@ pub struct Version {
     /// The target's text, if the place is a symbolic link (only for [`Place::Entry`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<PathBuf>,
+    /// Whether the place is an empty directory, as it is made where a file is mounted that does not exist.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub directory: bool,
     /// Mode, owner, label, times.
     pub meta: Meta,
 }
@@ -130,7 +133,12 @@ pub struct Version {
 impl Version {
     /// Whether `other` has the same content and is of the same kind; metadata does not count.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.sha256 == other.sha256 && self.link == other.link
+        self.sha256 == other.sha256 && self.link == other.link && self.directory == other.directory
+    }
+
+    /// Whether nothing is lost with it: an empty file or directory, whose mode says nothing about what belongs there.
+    pub fn is_blank(&self) -> bool {
+        self.size == 0 && self.link.is_none()
     }
 }
 
@@ -141,6 +149,8 @@ pub enum Blob {
     File(Zeroizing<Vec<u8>>),
     /// A symbolic link with this target.
     Link(PathBuf),
+    /// A directory with nothing in it.
+    EmptyDirectory,
 }
 
 impl Blob {
@@ -149,6 +159,7 @@ impl Blob {
         match self {
             Self::File(bytes) => Digest::of(bytes),
             Self::Link(target) => Digest::of(target.as_os_str().as_encoded_bytes()),
+            Self::EmptyDirectory => Digest::of(b"an empty directory"),
         }
     }
 }

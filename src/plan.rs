@@ -436,7 +436,7 @@ impl Draft {
                 .cloned()
                 .unwrap_or(Observed::Absent);
             let meta = match &expect {
-                Observed::Present(_) => MetaPlan::Keep,
+                Observed::Present(version) if !version.is_blank() => MetaPlan::Keep,
                 _ => MetaPlan::Create {
                     mode,
                     owner: inventory.owner,

@@ -56,6 +56,10 @@ impl<'a> Reader<'a> {
                 let why = "is a symbolic link".to_owned();
                 (Observed::Unknown(why.clone()), Observed::Unknown(why))
             },
+            Observed::Present((version, Blob::EmptyDirectory)) => {
+                let why = "is an empty directory".to_owned();
+                (Observed::Present(version), Observed::Unknown(why))
+            },
         };
         self.objects.borrow_mut().insert(at, version);
         Ok(bytes)

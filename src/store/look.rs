@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -81,6 +81,7 @@ pub(super) fn read(spot: &Spot, limit: u64) -> Result<Observed<(Version, Blob)>,
         FileType::RegularFile if size(stat) > limit => Ok(Observed::Unknown(too_large(limit))),
         FileType::RegularFile => read_file(spot, limit),
         FileType::Symlink => read_link_at(spot, stat),
+        FileType::Directory => read_directory(spot),
         other => Ok(Observed::Unknown(describe(other).to_owned())),
     };
     match result {
@@ -195,9 +196,31 @@ fn read_file(spot: &Spot, limit: u64) -> Result<Observed<(Version, Blob)>, Errno
         sha256: Digest::of(&bytes),
         size: bytes.len() as u64,
         link: None,
+        directory: false,
         meta: meta(&stat, label_of(file.as_fd())),
     };
     Ok(Observed::Present((version, Blob::File(bytes))))
+}
+
+/// A directory with nothing in it is as good as a file: it can be replaced and made again.
+fn read_directory(spot: &Spot) -> Result<Observed<(Version, Blob)>, Errno> {
+    let directory = open_quietly(spot.directory.as_fd(), &spot.name, OFlags::DIRECTORY)?;
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(Observed::Unknown(describe(FileType::Directory).to_owned()));
+        }
+    }
+    let stat = rustix::fs::fstat(&directory)?;
+    let blob = Blob::EmptyDirectory;
+    let version = Version {
+        sha256: blob.digest(),
+        size: 0,
+        link: None,
+        directory: true,
+        meta: meta(&stat, label_of(directory.as_fd())),
+    };
+    Ok(Observed::Present((version, blob)))
 }
 
 fn read_link_at(spot: &Spot, stat: &Stat) -> Result<Observed<(Version, Blob)>, Errno> {
@@ -207,6 +230,7 @@ fn read_link_at(spot: &Spot, stat: &Stat) -> Result<Observed<(Version, Blob)>, E
         sha256: blob.digest(),
         size: target.as_os_str().len() as u64,
         link: Some(target),
+        directory: false,
         meta: meta(stat, label_of_link(spot.directory.as_fd(), &spot.name)),
     };
     Ok(Observed::Present((version, blob)))

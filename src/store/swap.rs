@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -71,7 +71,7 @@ impl Disk {
         let made = draft.make(new).and_then(|()| draft.put_in_place());
         if let Err(error) = made {
             // Best effort: the name is in the journal, so that a leftover will be removed later.
-            let _ = rustix::fs::unlinkat(&spot.directory, temp, AtFlags::empty());
+            let _ = remove_name(&spot, OsStr::new(temp));
             return Err(error);
         }
         sync_directory(spot.directory.as_fd(), &spot.path)?;
@@ -159,6 +159,7 @@ impl Draft<'_> {
         match new {
             Blob::File(bytes) => self.make_file(bytes),
             Blob::Link(target) => self.make_link(target),
+            Blob::EmptyDirectory => self.make_directory(),
         }
     }
 
@@ -201,7 +202,22 @@ impl Draft<'_> {
             rustix::fs::lsetxattr(&link, LABEL, &label, XattrFlags::empty())
                 .map_err(failed!(Label, path))?;
         }
-        self.restore_link_times(self.temp)
+        self.restore_times(self.temp)
+    }
+
+    fn make_directory(&self) -> Result<(), StoreError> {
+        let path = &self.path();
+        rustix::fs::mkdirat(self.directory(), self.temp, Mode::RWXU)
+            .map_err(failed!(Write, path))?;
+        let made = look::open_quietly(self.directory(), self.temp, OFlags::DIRECTORY)
+            .map_err(failed!(Write, path))?;
+        self.own(&made)?;
+        self.set_mode(&made)?;
+        if let Some(label) = self.label_to_set(|| look::label_of(made.as_fd())) {
+            rustix::fs::fsetxattr(&made, LABEL, &label, XattrFlags::empty())
+                .map_err(failed!(Label, path))?;
+        }
+        self.restore_times(self.temp)
     }
 
     fn set_mode(&self, file: &OwnedFd) -> Result<(), StoreError> {
@@ -242,7 +258,7 @@ impl Draft<'_> {
         (now().as_ref() != Some(want)).then(|| [want.as_bytes(), b"\0"].concat())
     }
 
-    fn restore_link_times(&self, name: &OsStr) -> Result<(), StoreError> {
+    fn restore_times(&self, name: &OsStr) -> Result<(), StoreError> {
         if self.times == Times::Now {
             return Ok(());
         }
@@ -269,10 +285,36 @@ impl Draft<'_> {
         };
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         match rustix::fs::statat(directory, &self.spot.name, flags) {
-            Ok(now) if is_same(before, &now) => self.rename(),
+            Ok(now) if is_same(before, &now) => self.replace(&now),
             Ok(_) | Err(Errno::NOENT) => Err(changed()),
             Err(error) => Err(failed!(Read, path)(error)),
         }
+    }
+
+    /// Renames over what is there. A file and a directory cannot replace each other: they change places in one step, and
+    /// what was there goes, unless somebody put something into it meanwhile.
+    fn replace(&self, before: &Stat) -> Result<(), StoreError> {
+        let path = &self.spot.path;
+        let directory = self.directory();
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let new =
+            rustix::fs::statat(directory, self.temp, flags).map_err(failed!(Read, self.path()))?;
+        let is_directory = |stat: &Stat| look::file_type(stat) == FileType::Directory;
+        if is_directory(before) == is_directory(&new) {
+            return self.rename();
+        }
+        let exchange = || {
+            let flags = RenameFlags::EXCHANGE;
+            let name = &self.spot.name;
+            rustix::fs::renameat_with(directory, self.temp, directory, name, flags)
+                .map_err(failed!(Write, path))
+        };
+        exchange()?;
+        if let Err(error) = remove_name(self.spot, self.temp) {
+            exchange()?;
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn rename(&self) -> Result<(), StoreError> {
@@ -295,7 +337,7 @@ impl Draft<'_> {
         let seen = look::read(&again, LIMIT)?.map(|(version, _)| version);
         if seen.present().is_some_and(|version| version.link.is_some()) {
             // Reading a link touches its access time, and there is no way to avoid it.
-            self.restore_link_times(name)?;
+            self.restore_times(name)?;
         }
         Ok(seen)
     }
@@ -358,8 +400,14 @@ fn remove(spot: &Spot) -> Result<(), StoreError> {
     }
 }
 
+/// Removes a file, a link, or a directory with nothing in it.
 fn remove_name(spot: &Spot, name: &OsStr) -> Result<Removed, StoreError> {
-    match rustix::fs::unlinkat(&spot.directory, name, AtFlags::empty()) {
+    let remove = |flags| rustix::fs::unlinkat(&spot.directory, name, flags);
+    let removed = match remove(AtFlags::empty()) {
+        Err(Errno::ISDIR) => remove(AtFlags::REMOVEDIR),
+        other => other,
+    };
+    match removed {
         Ok(()) => Ok(Removed::Name),
         Err(Errno::NOENT) => Ok(Removed::Nothing),
         Err(error) => Err(failed!(Remove, spot.path.with_file_name(name))(error)),

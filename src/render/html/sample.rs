@@ -210,6 +210,7 @@ fn version(content: &[u8]) -> Observed<Version> {
         sha256,
         size,
         link: None,
+        directory: false,
         meta,
     })
 }

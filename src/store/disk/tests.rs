@@ -24,6 +24,7 @@ fn text(seen: Observed<(Version, Blob)>) -> String {
     match seen {
         Observed::Present((_, Blob::File(bytes))) => String::from_utf8(bytes.to_vec()).unwrap(),
         Observed::Present((_, Blob::Link(target))) => format!("-> {}", target.display()),
+        Observed::Present((_, Blob::EmptyDirectory)) => "an empty directory".to_owned(),
         Observed::Absent => "absent".to_owned(),
         Observed::Unknown(why) => format!("? {why}"),
     }

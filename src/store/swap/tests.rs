@@ -220,10 +220,32 @@ fn replaces_a_link_itself_with_its_own_times() {
 }
 
 #[test]
+fn an_empty_directory_and_a_file_replace_each_other() {
+    let fill = |root: &Path| fs::create_dir(root.join("pki/ca.key")).unwrap();
+    for (root, disk) in both(fill) {
+        let swap = |expect: &Observed<Version>, new: &Blob, meta: &Meta| {
+            disk.swap(&file(), expect, Some(new), meta, Times::Restore, TEMP)
+        };
+        let before = look(&disk, &file());
+        assert!(before.present().unwrap().directory);
+        let after = swap(&before, &blob("new"), &own(0o600)).unwrap();
+        assert_eq!(fs::read(root.path().join("pki/ca.key")).unwrap(), b"new");
+        assert_eq!(names(root.path()), ["ca.key"]);
+        let meta = &before.present().unwrap().meta;
+        let again = swap(&after, &Blob::EmptyDirectory, meta).unwrap();
+        assert_eq!(again, before, "as it was, with its times");
+        assert_eq!(names(root.path()), ["ca.key"]);
+        fs::write(root.path().join("pki/ca.key/precious"), "x").unwrap();
+        let refused = swap(&before, &blob("new"), &own(0o600)).unwrap_err();
+        assert_eq!(refused.to_string(), "/pki/ca.key is a directory");
+    }
+}
+
+#[test]
 fn refuses_dangling_links_directories_and_bad_names() {
     let fill = |root: &Path| {
         symlink("nowhere", root.join("pki/ca.key")).unwrap();
-        fs::create_dir(root.join("pki/dir")).unwrap();
+        fs::create_dir_all(root.join("pki/dir/full")).unwrap();
     };
     for (_root, disk) in both(fill) {
         let (new, meta) = (blob("x"), own(0o600));
