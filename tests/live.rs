@@ -11,9 +11,13 @@
 
 #[path = "live/control_plane.rs"]
 mod control_plane;
+#[path = "live/damaged.rs"]
+mod damaged;
 #[path = "live/expired.rs"]
 mod expired;
 #[path = "live/meter.rs"]
 mod meter;
+#[path = "live/partial.rs"]
+mod partial;
 #[path = "live/quorum.rs"]
 mod quorum;

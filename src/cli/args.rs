@@ -214,7 +214,7 @@ pub enum Command {
     /// List runs, or remove what only an undo needs
     #[command(subcommand)]
     Runs(Runs),
-    /// Prove files, pairs, chains, names; on a running node what is served, health, requests end to end
+    /// Prove files and names, what is served, health, requests
     Verify {
         /// Ask whether the node would come back after a power cut, without touching what runs
         #[arg(long, env = "RESCUE_KIT_COLD_START", value_parser = FalseyValueParser::new())]

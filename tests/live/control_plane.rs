@@ -1,13 +1,16 @@
 //! A control plane of the lab, and what other programs say of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The binary under test, which the nodes see at the same path.
-const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
 pub(crate) const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster");
+/// Where a rescue changes files.
+const WRITTEN: &str = "/etc/kubernetes /var/lib/kubelet/pki";
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 
 /// The kinds of clusters that there are.
@@ -27,7 +30,6 @@ pub(crate) struct ControlPlane {
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) stdout: String,
-    #[expect(dead_code, reason = "shown when a command fails")]
     pub(crate) stderr: String,
 }
 
@@ -76,6 +78,12 @@ impl ControlPlane {
     /// Runs rescue-kit in a node.
     pub(crate) fn kit(&self, node: &str, words: &[&str]) -> Ran {
         self.exec(node, &[&[BINARY], words].concat())
+    }
+
+    /// Runs rescue-kit in a node with a failure point set.
+    pub(crate) fn faulty(&self, node: &str, point: &str, words: &[&str]) -> Ran {
+        let point = format!("RESCUE_KIT_FAIL={point}");
+        self.exec(node, &[&["env", &point, BINARY], words].concat())
     }
 
     /// Runs rescue-kit in a node with `--output json`, and says what it said.
@@ -189,16 +197,51 @@ impl ControlPlane {
     }
 
     /// The ids of running containers by name, as the runtime knows them.
-    pub(crate) fn containers(&self, node: &str) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn containers(&self, node: &str) -> BTreeMap<String, String> {
         let line = "for id in $(ctr -n k8s.io tasks ls | awk '$3 == \"RUNNING\" { print $1 }'); do
             echo \"$(ctr -n k8s.io containers info $id | sed -n 's/.*\"io.kubernetes.container.name\": \"\\(.*\\)\".*/\\1/p') $id\"
         done";
-        let listed = self.shell(node, line);
+        // Without a runtime there are none to be seen.
+        let listed = self.exec(node, &["sh", "-uc", line]).stdout;
         let pairs = listed.lines().filter_map(|line| line.split_once(' '));
         pairs
             .filter(|(name, _)| !name.is_empty())
             .map(|(name, id)| (name.to_owned(), id.to_owned()))
             .collect()
+    }
+
+    /// The start of the kubelet's process.
+    pub(crate) fn kubelet(&self, node: &str) -> String {
+        let line = "systemctl show kubelet -p MainPID -p ExecMainStartTimestampMonotonic";
+        self.shell(node, line)
+    }
+
+    /// Whether somebody takes connections on a port of this host.
+    pub(crate) fn listens(&self, node: &str, port: &str) -> bool {
+        let line = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+        self.exec(node, &["bash", "-c", &line]).code == 0
+    }
+
+    /// The content of each file that a rescue may change, by its path.
+    pub(crate) fn hashes(&self, node: &str) -> BTreeMap<String, String> {
+        let line = format!("find {WRITTEN} -type f ! -name '.rescue-kit*' -exec sha256sum {{}} +");
+        let listed = self.shell(node, &line);
+        let pairs = listed.lines().filter_map(|line| line.split_once("  "));
+        pairs
+            .map(|(hash, path)| (path.to_owned(), hash.to_owned()))
+            .collect()
+    }
+
+    /// Everything about what a rescue may change: content, mode, owner, kind, target.
+    pub(crate) fn listing(&self, node: &str) -> BTreeMap<String, String> {
+        let mut all = self.hashes(node);
+        let line = format!("find {WRITTEN} -printf '%p\\t%y %m %U:%G %l\\n'");
+        for line in self.shell(node, &line).lines() {
+            let (path, about) = line.split_once('\t').unwrap();
+            let entry = all.entry(path.to_owned()).or_default();
+            *entry = format!("{entry} {about}");
+        }
+        all
     }
 
     /// The API server refuses or does not answer the administrator.
@@ -220,7 +263,27 @@ impl Ran {
     /// Itself, if it succeeded.
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "{self:?}");
+        self.exits(0)
+    }
+
+    /// Itself, if it returned this.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        let Self { stdout, stderr, .. } = &self;
+        assert_eq!(self.code, code, "\n{stdout}\n{stderr}");
+        self
+    }
+
+    /// Itself, if it said this.
+    #[track_caller]
+    pub(crate) fn says(self, what: &str) -> Self {
+        let said = format!("{}\n{}", self.stdout, self.stderr);
+        // Texts are wrapped for people.
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            words(&said).contains(&words(what)),
+            "not {what:?} in {said}"
+        );
         self
     }
 }
