@@ -233,11 +233,12 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
     if !draft.refusals.is_empty() {
         return Err(Refusals(draft.refusals));
     }
-    let remaining = if convergence.converge.is_empty() {
+    let mut remaining = if convergence.converge.is_empty() {
         remaining(&draft.changed, profile)
     } else {
         Vec::new()
     };
+    remaining.extend(of_others(&draft.phases.commit, inventory));
     let downtime_seconds = convergence.downtime(profile);
     draft.phases.hold = convergence.hold;
     draft.phases.converge = convergence.converge;
@@ -328,6 +329,26 @@ fn remaining_of(consumer: &Consumer, changed: &[String]) -> Option<Remaining> {
         why,
     };
     (!by_itself.is_empty()).then_some(remaining)
+}
+
+/// Processes that are not the profile's, and into which something that changes is mounted: whether they read it again is
+/// not known here.
+fn of_others(commits: &[Commit], inventory: &Inventory) -> Vec<Remaining> {
+    let others = inventory.live.iter().flat_map(|live| &live.others);
+    let affected = others.filter(|other| {
+        let mut places = commits.iter().map(|commit| commit.at.path());
+        places.any(|path| other.mounts.iter().any(|mount| path.starts_with(mount)))
+    });
+    affected
+        .map(|other| Remaining {
+            consumer: other.name.clone(),
+            command: None,
+            why: format!(
+                "has {} mounted: restart it if it does not read new files by itself",
+                other.mounts.join(", ")
+            ),
+        })
+        .collect()
 }
 
 fn in_restart_order<'a>(inventory: &'a Inventory, profile: &Profile) -> Vec<&'a CredentialState> {
