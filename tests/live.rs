@@ -17,8 +17,12 @@ mod control_plane;
 mod damaged;
 #[path = "live/expired.rs"]
 mod expired;
+#[path = "live/kubelet.rs"]
+mod kubelet;
 #[path = "live/meter.rs"]
 mod meter;
+#[path = "live/obstacles.rs"]
+mod obstacles;
 #[path = "live/partial.rs"]
 mod partial;
 #[path = "live/quorum.rs"]
