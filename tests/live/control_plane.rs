@@ -254,7 +254,11 @@ impl ControlPlane {
     pub(crate) fn wait(&self, seconds: u64, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !condition() {
-            assert!(Instant::now() < end, "no {what} within {seconds} s");
+            assert!(
+                Instant::now() < end,
+                "{}: no {what} within {seconds} s",
+                self.name
+            );
         }
     }
 }
