@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
 use crate::inventory::{KeyPairState, Scope};
 use crate::listing::{self, Row};
+use crate::live::Live;
 use crate::render::{prometheus, text};
 use crate::terminal::say;
 
@@ -40,6 +41,7 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
                 certificates: rows(),
                 key_pairs: &seen.inventory.key_pairs,
                 findings: &seen.findings,
+                live: seen.inventory.live.as_ref(),
             },
         ),
         Output::Prometheus => prometheus::metrics(&seen.inventory, &seen.findings, renew_before),
@@ -65,4 +67,6 @@ struct Payload<'a> {
     certificates: Vec<Row>,
     key_pairs: &'a [KeyPairState],
     findings: &'a [Finding],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<&'a Live>,
 }
