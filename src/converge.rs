@@ -6,6 +6,7 @@
 
 mod aside;
 mod control;
+mod leadership;
 mod prove;
 mod settle;
 

@@ -23,6 +23,9 @@ impl Actor<'_> {
             before: self.name_of(consumer),
             ..Converged::default()
         };
+        if consumer.role == Some(Role::Etcd) {
+            done.seen.extend(self.hand_over());
+        }
         match &consumer.restart {
             RestartKind::Cri(name) => {
                 let removed = self.remove_pod(consumer, name);
