@@ -89,6 +89,36 @@ fn a_node_stops_nothing_while_a_peer_is_away() {
 }
 
 #[test]
+fn the_leader_of_etcd_hands_over_before_it_is_restarted() {
+    let lab = ControlPlane::three();
+    let leads = |node: &str| {
+        let said = lab
+            .etcdctl(node, &["endpoint", "status", "-w", "json"])
+            .ok()
+            .stdout;
+        let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let status = &status[0]["Status"];
+        status["leader"] == status["header"]["member_id"]
+    };
+    let leader = NODES.into_iter().find(|node| leads(node)).unwrap();
+    let before = lab.containers(leader);
+    let (code, said) = lab.json(leader, &["run", "--all", "--restart", "always", "--yes"]);
+    assert_eq!(code, 0, "{said:#}");
+    assert!(
+        said.to_string().contains("handed leadership to cp"),
+        "{said:#}"
+    );
+    let after = lab.containers(leader);
+    for component in ["etcd", "kube-apiserver", "kube-scheduler"] {
+        assert_ne!(before[component], after[component]);
+    }
+    assert!(!leads(leader));
+    for node in NODES {
+        lab.assert_recovered(node);
+    }
+}
+
+#[test]
 fn certificates_of_another_node_are_named_and_replaced() {
     let lab = ControlPlane::three();
     let root = |node: &str| lab.lab("root", &[node]).trim().to_owned();
