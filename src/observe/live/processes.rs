@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::access::{Access, with_causes};
 use crate::clock;
 use crate::cri::{Container, ContainerState, Cri};
-use crate::inventory::{CredentialState, Inventory};
+use crate::inventory::CredentialState;
 use crate::live::{Identity, Obstacle, ObstacleKind, Other, Running};
 use crate::place::{Blob, Observed, Place};
 use crate::profile::{Profile, RestartKind};
@@ -194,7 +194,7 @@ fn in_containers(access: &Access, all: &[Container], cri: &mut Cri) -> Vec<Other
         let mounts: Vec<String> = mounts
             .into_iter()
             .map(|mount| mount.host_path)
-            .filter(|path| concerns(Path::new(path), access.inventory))
+            .filter(|path| concerns(Path::new(path), access))
             .collect();
         if !mounts.is_empty() {
             let name = format!(
@@ -215,7 +215,7 @@ fn in_namespaces(access: &Access, pods: &[String]) -> Vec<Other> {
         let roots = text
             .lines()
             .filter_map(|line| line.split_ascii_whitespace().nth(3));
-        let roots = roots.filter(|root| concerns(Path::new(root), access.inventory));
+        let roots = roots.filter(|root| concerns(Path::new(root), access));
         roots.map(str::to_owned).collect()
     };
     let own = mounts_of("self");
@@ -252,11 +252,14 @@ fn text_of(access: &Access, path: &str) -> String {
     }
 }
 
-/// Whether a mounted path is, or holds, a file with a private key or a kubeconfig of the profile.
-fn concerns(mounted: &Path, inventory: &Inventory) -> bool {
-    if mounted == Path::new("/") {
-        return false;
-    }
-    let mut paths = inventory.credentials.iter().map(CredentialState::path);
-    paths.any(|path| path.starts_with(mounted))
+/// Whether a mounted path is a credential's file, its directory, or the layout's: whoever mounts more, such as all of
+/// `/etc`, is hardly after the PKI.
+fn concerns(mounted: &Path, access: &Access) -> bool {
+    let mut paths = access
+        .inventory
+        .credentials
+        .iter()
+        .map(CredentialState::path);
+    mounted == access.profile.anchor
+        || paths.any(|path| mounted == path || Some(mounted) == path.parent())
 }
