@@ -311,6 +311,9 @@ impl Site {
             run: name.clone(),
             source: source.into(),
         };
+        if verdict == Verdict::RolledBack {
+            self.recover(&run);
+        }
         let (after, mut verification, diff) = self.prove(&run).map_err(unproved)?;
         if hands.actor.is_some_and(Actor::is_local) {
             verification = verification.local();
@@ -328,6 +331,7 @@ impl Site {
             return Err(
                 match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
                     Ok(_) => {
+                        self.recover(&run);
                         self.prove(&run).map_err(unproved)?;
                         self.evidence(&run, &name, means)?;
                         RescueError::Unproved { run: name, why }
@@ -364,7 +368,8 @@ impl Site {
         })
     }
 
-    /// A failure before anything was restarted always goes back; later, only if something that worked does not work now.
+    /// A failure before anything was started with the new files always goes back; later, only if something that worked does
+    /// not work now. While a unit is held nothing that was stopped can come back, and there is nothing to wait for.
     fn undo(
         &self,
         mut run: Run,
@@ -374,14 +379,17 @@ impl Site {
         hands: &Hands,
     ) -> RescueError {
         let baseline = baseline(&run);
-        if journal::has_restarted(&run.plan, run.records())
+        let mut holds = run.plan.phases.hold.iter();
+        let is_held = holds.any(|hold| journal::is_held(&run.plan, run.records(), &hold.id));
+        if !is_held
+            && journal::has_restarted(&run.plan, run.records())
             && (baseline.is_empty() || self.holds(&baseline, RECOVERY))
         {
             return RescueError::Kept { run: name, source };
         }
         let back = apply::foreign_changes(&run, &self.disk).is_ok_and(|places| places.is_empty())
             && apply::drive(&mut run, &uninterrupted(hands), Way::Back).is_ok()
-            && self.holds(&baseline, RECOVERY);
+            && self.recover(&run);
         if !back {
             return RescueError::Stuck { run: name, source };
         }
@@ -389,6 +397,11 @@ impl Site {
             Ok(Err(unwritten)) => unwritten,
             Ok(Ok(_)) | Err(_) => RescueError::Failed { run: name, source },
         }
+    }
+
+    /// Gives what worked with the old files the time to work with them again. What does not is told by the proof.
+    fn recover(&self, run: &Run) -> bool {
+        self.holds(&baseline(run), RECOVERY)
     }
 
     /// Waits until everything that passed before passes again.
