@@ -25,5 +25,7 @@ mod meter;
 mod obstacles;
 #[path = "live/partial.rs"]
 mod partial;
+#[path = "live/proof.rs"]
+mod proof;
 #[path = "live/quorum.rs"]
 mod quorum;
