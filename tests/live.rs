@@ -17,6 +17,8 @@ mod control_plane;
 mod damaged;
 #[path = "live/expired.rs"]
 mod expired;
+#[path = "live/failures.rs"]
+mod failures;
 #[path = "live/kubelet.rs"]
 mod kubelet;
 #[path = "live/meter.rs"]
