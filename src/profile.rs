@@ -275,7 +275,7 @@ pub struct Consumer {
     /// It evicts the pods of nodes that do not report.
     #[serde(default, skip_serializing_if = "is_false")]
     pub evicts: bool,
-    /// Seconds that it gets to end by itself when it is stopped.
+    /// Seconds that it gets to end by itself when it is stopped; a unit without them is left to systemd.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub grace: u32,
 }

@@ -117,6 +117,14 @@ pub fn restart(unit: &str) -> Result<(), SystemdError> {
         .map(|_| ())
 }
 
+/// Kills a unit's main process at once.
+pub fn kill(unit: &str) -> Result<(), SystemdError> {
+    let options = ["--signal=KILL", "--kill-who=main"];
+    Systemctl::find()?
+        .run("kill", &options, name(unit)?, PATIENCE)
+        .map(|_| ())
+}
+
 /// Makes systemd forget that a unit failed, and how often: after too many restarts in a row it starts it no more.
 pub fn reset_failed(unit: &str) -> Result<(), SystemdError> {
     Systemctl::find()?.act("reset-failed", unit, PATIENCE)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::access::with_causes;
 use crate::clock;
 use crate::command;
-use crate::converge::{Actor, ConvergeError, control};
+use crate::converge::{Actor, ConvergeError, TICK, control};
 use crate::cri::{ContainerState, Cri};
 use crate::journal::Converged;
 use crate::observe::live::processes;
@@ -56,7 +56,9 @@ impl Actor<'_> {
                 let fail = |e: systemd::SystemdError| control("start", unit, with_causes(&e));
                 // A unit that systemd has not loaded has nothing to be reset, which it calls a failure.
                 systemd::reset_failed(unit).ok();
+                let old = systemd::show(unit).map_or(0, |unit| unit.pid);
                 systemd::restart(unit).map_err(fail)?;
+                hasten(unit, old, consumer);
             },
             RestartKind::Command(argv) => run(argv, consumer)?,
             RestartKind::Cri(_) => {},
@@ -144,6 +146,23 @@ impl Actor<'_> {
             let mut stopped = self.stopped.borrow_mut();
             stopped.push((lease.clone(), clock::now_ns()));
         }
+    }
+}
+
+/// Ends a unit's old process when its grace is over: an API server waits for its clients' watches for a minute, and answers
+/// nobody meanwhile.
+fn hasten(unit: &str, old: u32, consumer: &Consumer) {
+    if old == 0 || consumer.grace == 0 {
+        return;
+    }
+    let by = Instant::now() + Duration::from_secs(consumer.grace.into());
+    let gone = clock::wait_for(by, TICK, || {
+        let now = systemd::show(unit).map_or(old, |unit| unit.pid);
+        (now != old).then_some(())
+    });
+    if gone.is_none() {
+        // If it ended in this moment, there is nobody to kill.
+        systemd::kill(unit).ok();
     }
 }
 
