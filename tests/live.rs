@@ -31,3 +31,5 @@ mod partial;
 mod proof;
 #[path = "live/quorum.rs"]
 mod quorum;
+#[path = "live/units.rs"]
+mod units;

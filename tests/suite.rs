@@ -25,3 +25,4 @@ mod real_output;
 mod rescue;
 mod second_run;
 mod secrets;
+mod units;

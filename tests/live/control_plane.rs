@@ -11,7 +11,42 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
 pub(crate) const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster");
 /// Where a rescue changes files.
 const WRITTEN: &str = "/etc/kubernetes /var/lib/kubelet/pki";
-const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// Where a layout keeps what others ask with, and what the ports serve.
+struct Layout {
+    admin: &'static str,
+    /// CA, certificate and key of a client of etcd.
+    etcd: [&'static str; 3],
+    served: [(&'static str, &'static str); 3],
+}
+
+const KUBEADM: Layout = Layout {
+    admin: "/etc/kubernetes/admin.conf",
+    etcd: [
+        "/etc/kubernetes/pki/etcd/ca.crt",
+        "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
+        "/etc/kubernetes/pki/etcd/healthcheck-client.key",
+    ],
+    served: [
+        ("6443", "/etc/kubernetes/pki/apiserver.crt"),
+        ("2379", "/etc/kubernetes/pki/etcd/server.crt"),
+        ("2380", "/etc/kubernetes/pki/etcd/peer.crt"),
+    ],
+};
+
+const UNITS: Layout = Layout {
+    admin: "/etc/kubernetes/admin.kubeconfig",
+    etcd: [
+        "/etc/kubernetes/ssl/ca.pem",
+        "/etc/kubernetes/ssl/apiserver.pem",
+        "/etc/kubernetes/ssl/apiserver-key.pem",
+    ],
+    served: [
+        ("6443", "/etc/kubernetes/ssl/apiserver.pem"),
+        ("2379", "/etc/kubernetes/ssl/etcd.pem"),
+        ("2380", "/etc/kubernetes/ssl/etcd.pem"),
+    ],
+};
 
 /// The kinds of clusters that there are.
 const KINDS: [&str; 3] = ["one", "three", "units"];
@@ -22,6 +57,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Nodes that are as they were when they were made, or as a test left them.
 pub(crate) struct ControlPlane {
     name: String,
+    layout: Layout,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -36,16 +72,21 @@ pub(crate) struct Ran {
 impl ControlPlane {
     /// One node, fresh.
     pub(crate) fn one() -> Self {
-        Self::fresh("one", &["--nodes", "1"])
+        Self::fresh("one", &["--nodes", "1"], KUBEADM)
     }
 
     /// Three nodes, fresh: `cp1`, `cp2`, `cp3`.
     pub(crate) fn three() -> Self {
-        Self::fresh("three", &["--nodes", "3"])
+        Self::fresh("three", &["--nodes", "3"], KUBEADM)
+    }
+
+    /// One node without kubeadm, fresh: everything is a unit.
+    pub(crate) fn units() -> Self {
+        Self::fresh("units", &["--layout", "systemd"], UNITS)
     }
 
     /// `RESCUE_KIT_LIVE_PREFIX` begins the clusters' names where two checkouts are tested at the same time.
-    fn fresh(kind: &str, how: &[&str]) -> Self {
+    fn fresh(kind: &str, how: &[&str], layout: Layout) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let kubernetes = std::env::var("RESCUE_KIT_KUBERNETES").ok();
         let version = kubernetes.iter().flat_map(|v| ["--kubernetes", v.as_str()]);
@@ -57,7 +98,11 @@ impl ControlPlane {
         let name = format!("{prefix}{kind}");
         let up = [&["up", &name], how, &version.collect::<Vec<_>>()].concat();
         lab(&up).ok();
-        Self { name, _turn: turn }
+        Self {
+            name,
+            layout,
+            _turn: turn,
+        }
     }
 
     /// A command of the lab on this cluster: `expire`, `power-cycle`, ...
@@ -105,18 +150,23 @@ impl ControlPlane {
 
     /// kubectl as an administrator of a node.
     pub(crate) fn kubectl(&self, node: &str, words: &[&str]) -> Ran {
-        let as_admin = ["kubectl", "--kubeconfig", ADMIN, "--request-timeout=10s"];
+        let admin = self.layout.admin;
+        let as_admin = ["kubectl", "--kubeconfig", admin, "--request-timeout=10s"];
         self.exec(node, &[&as_admin, words].concat())
     }
 
-    /// etcdctl with the health check's certificate of a node.
+    /// etcdctl with a client's certificate of a node.
     pub(crate) fn etcdctl(&self, node: &str, words: &[&str]) -> Ran {
+        let [ca, cert, key] = self.layout.etcd;
         let with = [
             "etcdctl",
             "--endpoints=https://127.0.0.1:2379",
-            "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
-            "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
-            "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
+            "--cacert",
+            ca,
+            "--cert",
+            cert,
+            "--key",
+            key,
         ];
         self.exec(node, &[&with, words].concat())
     }
@@ -137,11 +187,7 @@ impl ControlPlane {
         self.kubectl(node, &["delete", "configmap", "recovered"])
             .ok();
         self.etcdctl(node, &["endpoint", "health"]).ok();
-        for (port, file) in [
-            ("6443", "/etc/kubernetes/pki/apiserver.crt"),
-            ("2379", "/etc/kubernetes/pki/etcd/server.crt"),
-            ("2380", "/etc/kubernetes/pki/etcd/peer.crt"),
-        ] {
+        for (port, file) in self.layout.served {
             let served = self.served(node, port);
             assert_eq!(served, self.fingerprint(node, file), "port {port}");
         }
