@@ -39,7 +39,11 @@ fn put(node: &Node, shape: &str, at: &str) {
         "binary" => node.write(at, [0u8, 159, 146, 150, 255, 7].repeat(100)),
         "sparse" => fs::File::create(&path).unwrap().set_len(1 << 30).unwrap(),
         "fifo" => drop(other("mkfifo", &[path.to_str().unwrap()], Path::new("/")).exits(0)),
-        "directory" => fs::create_dir(&path).unwrap(),
+        // An empty one is what a container runtime leaves where a file was missing, and becomes a file again.
+        "directory" => {
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("something"), "else").unwrap();
+        },
         "loop" => symlink(path.file_name().unwrap(), &path).unwrap(),
         "dangling" => symlink("/nowhere", &path).unwrap(),
         "out" => {
