@@ -116,7 +116,9 @@ fn of_refusal(unit: &Unit) -> Option<Obstacle> {
             format!("systemd knows no unit {name}"),
             hint,
         )
-    } else if unit.result == "start-limit-hit" {
+    } else if unit.result == "start-limit-hit" || (unit.active == "failed" && unit.restarts > 0) {
+        // The result stays that of the last end (systemd, src/core/service.c, `service_enter_dead`), but what systemd restarts
+        // by itself fails for good only so.
         let text = format!("systemd gave up on {name} after too many starts");
         let hint = format!("systemctl reset-failed {name}; rescue-kit run does it");
         (ObstacleKind::StartLimit, text, hint)
