@@ -6,7 +6,7 @@
 //! removes anything (kubernetes/kubernetes, pkg/kubelet/kubelet.go, `deletePod`).
 
 use crate::inventory::{Inventory, Placement};
-use crate::live::{Live, Member, ObstacleKind, Outcome};
+use crate::live::{Check, Live, Member, ObstacleKind, Outcome};
 use crate::place::Observed;
 use crate::plan::step::{Act, Converge, Hold, Proof};
 use crate::plan::{Policy, Restart};
@@ -85,7 +85,7 @@ pub(super) fn plan(
     if needs.iter().all(|(_, need)| *need == Need::Nothing) {
         return Convergence::default();
     }
-    let held = held(&needs, inventory, profile);
+    let held = held(&needs, inventory, live, profile);
     let mut draft = Draft {
         live,
         steps: Vec::new(),
@@ -193,11 +193,13 @@ fn lost_heartbeat(live: &Live) -> bool {
     failed("heartbeat")
 }
 
-/// The kubelet, if it has to stand still: it is restarted anyway, or etcd is, which only ends quickly without clients.
+/// The kubelet, if it has to stand still: it is restarted anyway, or etcd is, which only ends quickly without clients, or
+/// the API server is down: a kubelet that started meanwhile would not start pods again whose manifests were edited.
 /// One that neither starts the control plane nor writes its own credential is restarted like everybody else.
 fn held<'a>(
     needs: &[(&'a Consumer, Need)],
     inventory: &Inventory,
+    live: &Live,
     profile: &'a Profile,
 ) -> Option<(&'a Consumer, String)> {
     let kubelet = profile.with_role(Role::Kubelet)?;
@@ -225,13 +227,23 @@ fn held<'a>(
         Need::Restart(why) | Need::Start(why) => return Some((kubelet, why.clone())),
         Need::Nothing | Need::Proof(_) => {},
     }
-    match of(Role::Etcd) {
-        Some((RestartKind::Cri(_), Need::Restart(_))) => Some((
-            kubelet,
-            "would start again what has to stop together with etcd".to_owned(),
-        )),
-        _ => None,
+    if let Some((RestartKind::Cri(_), Need::Restart(_))) = of(Role::Etcd) {
+        let why = "would start again what has to stop together with etcd";
+        return Some((kubelet, why.to_owned()));
     }
+    let mut pods = needs
+        .iter()
+        .filter(|(consumer, _)| matches!(consumer.restart, RestartKind::Cri(_)));
+    let goes = pods.any(|(_, need)| matches!(need, Need::Restart(_) | Need::Start(_)));
+    let why = "would wait for the API server before it starts anything whose manifest was edited";
+    (goes && !is_ready(live)).then(|| (kubelet, why.to_owned()))
+}
+
+/// Whether the API server was asked and said that it is ready.
+fn is_ready(live: &Live) -> bool {
+    let mut checks = live.health.iter().filter(|check| check.name == "readyz");
+    let asked = checks.clone().next().is_some();
+    asked && checks.all(Check::passed)
 }
 
 /// Converge steps in the making.
@@ -275,6 +287,9 @@ impl Draft<'_> {
             within: BACK,
         };
         let (act, proof, why) = match need {
+            Need::Nothing | Need::Proof(_) if held && consumer.role == Some(Role::Kubelet) => {
+                (None, anew(was), "was held")
+            },
             Need::Nothing if stopped => (None, anew(was), "was stopped for etcd's sake"),
             Need::Nothing => return,
             Need::Proof(why) if stopped => (None, anew(was), why.as_str()),
