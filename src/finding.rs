@@ -1,5 +1,7 @@
 //! Findings: what is worth saying about an inventory, the first cause first.
 
+mod running;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -8,11 +10,9 @@ use crate::defect::{self, Defect};
 use crate::inventory::{
     AuthorityState, CredentialState, Found, FoundKind, Inventory, KeyPairState, Placement,
 };
-use crate::live::{Live, Obstacle, ObstacleKind, Outcome};
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::Profile;
-use crate::stale;
 
 /// One thing that is worth saying.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -163,36 +163,6 @@ pub enum Code {
     FoundUnreadable,
 }
 
-impl Finding {
-    /// What keeps a node from coming back, as a finding.
-    pub fn of_obstacle(obstacle: &Obstacle) -> Self {
-        let code = match obstacle.kind {
-            ObstacleKind::Disk => Code::Disk,
-            ObstacleKind::Systemd => Code::Systemd,
-            ObstacleKind::Runtime => Code::Runtime,
-            ObstacleKind::Manifest => Code::Manifest,
-            ObstacleKind::Image => Code::Image,
-            ObstacleKind::Mount => Code::Mount,
-            ObstacleKind::Etcd => Code::Etcd,
-            ObstacleKind::StartLimit => Code::StartLimit,
-            ObstacleKind::Unit => Code::Unit,
-            ObstacleKind::Rival => Code::Rival,
-        };
-        let severity = if obstacle.kind.forbids_restart() {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        };
-        Self {
-            code,
-            severity,
-            subject: obstacle.subject.clone(),
-            text: obstacle.text.clone(),
-            hint: obstacle.hint.clone(),
-        }
-    }
-}
-
 impl Code {
     /// As reports print it: `RK0201`.
     pub fn id(self) -> String {
@@ -225,7 +195,7 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
     all.extend(found_findings(inventory, renew_before));
     if let Some(live) = &inventory.live {
         all.extend(live.obstacles.iter().map(Finding::of_obstacle));
-        all.extend(running_findings(live, inventory, profile));
+        all.extend(running::findings(live, inventory, profile));
     }
     let rank = |f: &Finding| (f.severity, class(f.code), profile.rank(&f.subject));
     all.sort_by_key(rank);
@@ -275,89 +245,6 @@ fn class(code: Code) -> u8 {
         Code::FoundExpired | Code::FoundUnreadable => 5,
         _ => 3,
     }
-}
-
-/// What runs and should not be as it is.
-fn running_findings(live: &Live, inventory: &Inventory, profile: &Profile) -> Vec<Finding> {
-    let mut all = Vec::new();
-    let mend = "rescue-kit run restarts what has to be restarted, in order";
-    for consumer in &profile.consumer {
-        let running = live.consumer(&consumer.id);
-        if let Some(running) = running.filter(|running| running.identity == Observed::Absent) {
-            let text = format!("{} does not run: {}", consumer.id, running.state);
-            all.push(finding(
-                Code::Unwell,
-                Severity::Critical,
-                &consumer.id,
-                text,
-                mend,
-            ));
-        }
-        if let Some(id) = stale::outdated(consumer, inventory) {
-            let text = format!(
-                "{} was renewed, {} was not restarted and still uses the old one",
-                id, consumer.id
-            );
-            all.push(finding(
-                Code::NotRestarted,
-                Severity::Warning,
-                &consumer.id,
-                text,
-                mend,
-            ));
-        }
-        if let Some(id) = stale::unserved(consumer, inventory, live) {
-            let text = format!(
-                "{} serves another certificate than the one in {id}'s file",
-                consumer.id
-            );
-            all.push(finding(
-                Code::NotServed,
-                Severity::Warning,
-                &consumer.id,
-                text,
-                mend,
-            ));
-        }
-    }
-    for check in &live.health {
-        if let Outcome::Fail(why) = &check.outcome {
-            let text = format!("{} of {}: {why}", check.name, check.subject);
-            let hint = "rescue-kit verify -v";
-            all.push(finding(
-                Code::Unwell,
-                Severity::Warning,
-                &check.subject,
-                text,
-                hint,
-            ));
-        }
-    }
-    for member in &live.members {
-        if let (false, Outcome::Fail(why)) = (member.here, &member.state) {
-            let text = format!("etcd member {} {why}", member.name);
-            let hint = "rescue that node too: rescue-kit inspect there";
-            all.push(finding(
-                Code::Peer,
-                Severity::Warning,
-                &member.name,
-                text,
-                hint,
-            ));
-        }
-    }
-    for other in &live.others {
-        let text = format!("{} uses {}", other.name, other.mounts.join(", "));
-        let hint = "it may have to be restarted after a renewal";
-        all.push(finding(
-            Code::OtherConsumer,
-            Severity::Info,
-            &other.name,
-            text,
-            hint,
-        ));
-    }
-    all
 }
 
 /// What the first cause means for the node; a CA without its key breaks nothing by itself.
