@@ -38,10 +38,18 @@ fn members(access: &Access) -> Vec<Member> {
     let own = own_addresses(access);
     let told = told_by_peer_port(access).or_else(|| told_by_manifest(access));
     let told = told.unwrap_or_default();
+    let is_own = |urls: &[String]| {
+        let peer = urls.iter().find_map(|url| address(url));
+        peer.is_some_and(|at| own.contains(&at.ip()))
+    };
+    // After a change of address the member is still announced at the old one: then its name tells.
+    let moved = !told.iter().any(|(_, urls)| is_own(urls));
+    let own_name = access.inventory.facts.first("flag:etcd:name");
+    let is_named = |name: &str| moved && own_name.is_some_and(|fact| fact.value == name);
     told.into_iter()
         .map(|(name, urls)| {
             let peer = urls.iter().find_map(|url| address(url));
-            let here = peer.is_some_and(|at| own.contains(&at.ip()));
+            let here = is_own(&urls) || is_named(&name);
             Member {
                 name,
                 here,
