@@ -33,3 +33,5 @@ mod proof;
 mod quorum;
 #[path = "live/units.rs"]
 mod units;
+#[path = "live/ways.rs"]
+mod ways;

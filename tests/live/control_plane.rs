@@ -199,8 +199,10 @@ impl ControlPlane {
 
     /// The fingerprint of what a port serves, as openssl sees it.
     pub(crate) fn served(&self, node: &str, port: &str) -> String {
+        // etcd's port for peers is on the address that the node has now.
         let address = if port == "2380" {
-            self.ip(node)
+            let line = "ip -brief -4 addr show dev eth0 | awk '{ print $3 }' | cut -d/ -f1";
+            self.shell(node, line).trim().to_owned()
         } else {
             "127.0.0.1".to_owned()
         };
