@@ -208,6 +208,31 @@ impl Client {
     }
 }
 
+/// A GET in clear, for what a process on this node tells everybody there: etcd's listener for metrics and health.
+///
+/// # Errors
+///
+/// As [`Client::request`].
+pub fn get_in_clear(at: SocketAddr, path: &str, timeout: Duration) -> Result<Response, HttpsError> {
+    let request = Request {
+        method: "GET",
+        path,
+        host: &at.ip().to_string(),
+        port: at.port(),
+        content_type: None,
+        body: None,
+    };
+    let bytes = request.to_bytes()?;
+    let mut wire = Wire::open(at, timeout)?;
+    let sent = wire.write_all(&bytes).map_err(Broken::Io);
+    sent.and_then(|()| Response::read(&mut wire, "GET"))
+        .map_err(|broken| match broken {
+            Broken::Malformed(why) => HttpsError::Malformed { at, why },
+            Broken::TooLarge => HttpsError::TooLarge { at },
+            Broken::Io(source) => HttpsError::Lost { at, source },
+        })
+}
+
 /// Whether an alert speaks of the client's certificate: certain ones always do, and after the handshake a server has
 /// nothing else to complain about.
 fn is_about_us(alert: AlertDescription, established: bool) -> bool {

@@ -29,6 +29,7 @@ use crate::place::{Observed, Place};
 use crate::profile::{Credential, CredentialAt, KeyPair, Profile, source};
 use crate::store::StoreError;
 use crate::store::disk::Disk;
+use crate::systemd;
 
 use reader::Reader;
 
@@ -106,7 +107,8 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
         found,
         live: None,
     };
-    if disk.is_live() && look.depth != Depth::Files {
+    // In a chroot, or where nobody booted this system, nothing of it runs.
+    if disk.is_live() && look.depth != Depth::Files && systemd::is_running() {
         inventory.live = Some(live::look(disk, profile, &inventory, look.depth));
     }
     Ok(inventory)

@@ -6,7 +6,7 @@ use crate::inventory::{Inventory, Placement};
 use crate::live::Live;
 use crate::pki::digest::Digest;
 use crate::place::FileTime;
-use crate::profile::{Consumer, Reads, Role};
+use crate::profile::{Consumer, Profile, Reads, Role};
 
 /// Whether a process started before a file that it reads only at its start was last changed, and which.
 ///
@@ -22,6 +22,18 @@ pub fn outdated(consumer: &Consumer, inventory: &Inventory) -> Option<String> {
         .iter()
         .filter(|(_, reads)| **reads == Reads::Start);
     at_start.find(|(id, _)| newer(id)).map(|(id, _)| id.clone())
+}
+
+/// Whether a static pod started before its manifest was last changed: its kubelet has not taken the change up, as one that
+/// started while the API server was down does not.
+pub fn manifest_changed(consumer: &Consumer, profile: &Profile, inventory: &Inventory) -> bool {
+    let changed = || {
+        let started = inventory.live.as_ref()?.identity(&consumer.id)?.started_ns;
+        let manifest = profile.component.get(&consumer.id)?.manifest.as_deref()?;
+        let at = nanos(inventory.version(Path::new(manifest))?.meta.mtime);
+        Some(at > i128::from(started))
+    };
+    changed().unwrap_or(false)
 }
 
 /// The credential of a port of this consumer that serves something else than its file holds.

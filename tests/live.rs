@@ -31,6 +31,8 @@ mod partial;
 mod proof;
 #[path = "live/quorum.rs"]
 mod quorum;
+#[path = "live/runtime.rs"]
+mod runtime;
 #[path = "live/units.rs"]
 mod units;
 #[path = "live/ways.rs"]

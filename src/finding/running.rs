@@ -66,6 +66,19 @@ pub(super) fn findings(live: &Live, inventory: &Inventory, profile: &Profile) ->
                 mend,
             ));
         }
+        if stale::manifest_changed(consumer, profile, inventory) {
+            let text = format!(
+                "the manifest of {} was changed, and the pod still runs as it was before",
+                consumer.id
+            );
+            all.push(finding(
+                Code::NotRestarted,
+                Severity::Warning,
+                &consumer.id,
+                text,
+                mend,
+            ));
+        }
         if let Some(id) = stale::unserved(consumer, inventory, live) {
             let text = format!(
                 "{} serves another certificate than the one in {id}'s file",

@@ -167,6 +167,9 @@ fn need(
     if let Some(id) = stale::outdated(consumer, inventory) {
         return Need::Restart(format!("started before {id} was renewed"));
     }
+    if stale::manifest_changed(consumer, profile, inventory) {
+        return Need::Restart("started before its manifest was changed".to_owned());
+    }
     if consumer.role == Some(Role::Kubelet) && lost_heartbeat(live) {
         return Need::Restart("reports nothing although the API server answers".to_owned());
     }

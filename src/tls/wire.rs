@@ -29,7 +29,7 @@ impl Wire {
             _ => TlsError::Unreachable { at, source },
         })?;
         // Requests are small and waited for; without it works too, more slowly.
-        let _ = stream.set_nodelay(true);
+        stream.set_nodelay(true).unwrap_or_default();
         Ok(Self {
             at,
             stream,

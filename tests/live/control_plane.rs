@@ -191,10 +191,20 @@ impl ControlPlane {
             let served = self.served(node, port);
             assert_eq!(served, self.fingerprint(node, file), "port {port}");
         }
-        for lease in ["kube-controller-manager", "kube-scheduler"] {
-            self.assert_renewed("kube-system", lease, node);
+        // All three at once: a kubelet renews its own only every ten seconds.
+        let leases = [
+            ("kube-system", "kube-controller-manager"),
+            ("kube-system", "kube-scheduler"),
+            ("kube-node-lease", node),
+        ];
+        let before = leases.map(|(namespace, name)| self.lease(namespace, name, node).1);
+        for ((namespace, name), before) in leases.into_iter().zip(before) {
+            self.wait(
+                45,
+                &format!("renewal of the lease {namespace}/{name}"),
+                || self.lease(namespace, name, node).1 != before,
+            );
         }
-        self.assert_renewed("kube-node-lease", node, node);
     }
 
     /// The fingerprint of what a port serves, as openssl sees it.
@@ -233,15 +243,6 @@ impl ControlPlane {
             .ok();
         let (holder, renewed) = said.stdout.split_once(' ').unwrap();
         (holder.to_owned(), renewed.to_owned())
-    }
-
-    fn assert_renewed(&self, namespace: &str, name: &str, node: &str) {
-        let (_, before) = self.lease(namespace, name, node);
-        self.wait(
-            45,
-            &format!("renewal of the lease {namespace}/{name}"),
-            || self.lease(namespace, name, node).1 != before,
-        );
     }
 
     /// The ids of running containers by name, as the runtime knows them.

@@ -42,7 +42,8 @@ fn m_a_kubelet_that_waits_for_the_api_server_it_should_start_is_freed() {
     });
     lab.shell("cp1", "systemctl restart kubelet");
     let edit = "cd /etc/kubernetes/manifests && \
-        sed -i 's/^  annotations:/&\\n    lab\\/edited: \"yes\"/' kube-apiserver.yaml && grep -q lab/edited kube-apiserver.yaml";
+        sed -i 's/^  annotations:/&\\n    lab\\/edited: \"yes\"/' kube-apiserver.yaml && grep -q lab/edited kube-apiserver.yaml && \
+        touch etcd.yaml";
     lab.shell("cp1", edit);
     lab.assert_down("cp1");
     lab.rescue("cp1");

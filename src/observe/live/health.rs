@@ -6,6 +6,7 @@ pub(crate) mod proof;
 use std::time::Duration;
 
 use crate::access::{Access, with_causes};
+use crate::https;
 use crate::live::{Check, Live, Obstacle, ObstacleKind, Outcome};
 use crate::observe::live::Depth;
 use crate::profile::{Profile, Role};
@@ -30,31 +31,65 @@ pub(super) fn look(access: &Access, depth: Depth, live: &mut Live) {
 
 /// This node's member, and its alarms.
 fn etcd(access: &Access, health: &mut Vec<Check>, obstacles: &mut Vec<Obstacle>) {
-    let client = match access.etcd(PATIENCE) {
-        Ok(client) => client,
-        Err(why) => return health.push(Check::unchecked("health", "etcd", why)),
+    let alarms = match access.etcd(PATIENCE) {
+        Err(why) => {
+            health.push(Check::unchecked("health", "etcd", why));
+            None
+        },
+        Ok(client) => {
+            let failure = match client.health() {
+                Ok(true) => None,
+                Ok(false) => Some("says that it is not healthy".to_owned()),
+                Err(error) => Some(with_causes(&error)),
+            };
+            health.push(Check::new("health", "etcd", failure));
+            client.alarms().ok()
+        },
     };
-    let failure = match client.health() {
-        Ok(true) => None,
-        Ok(false) => Some("says that it is not healthy".to_owned()),
-        Err(error) => Some(with_causes(&error)),
+    let alarms = alarms.map(|all| all.into_iter().map(|(_, kind)| kind).collect());
+    let mut kinds: Vec<String> = alarms.unwrap_or_else(|| alarms_in_clear(access));
+    kinds.sort();
+    kinds.dedup();
+    obstacles.extend(kinds.iter().map(|kind| alarm(kind)));
+}
+
+fn alarm(kind: &str) -> Obstacle {
+    let hint = if kind == "NOSPACE" {
+        "etcdctl defrag; etcdctl alarm disarm; or raise --quota-backend-bytes in its manifest"
+    } else {
+        "restore this member from a snapshot: etcdutl snapshot restore"
     };
-    health.push(Check::new("health", "etcd", failure));
-    for (member, kind) in client.alarms().unwrap_or_default() {
-        let hint = if kind == "NOSPACE" {
-            "etcdctl defrag; etcdctl alarm disarm; or raise --quota-backend-bytes in its manifest"
-        } else {
-            "restore this member from a snapshot: etcdutl snapshot restore"
-        };
-        obstacles.push(Obstacle {
-            kind: ObstacleKind::Etcd,
-            subject: "etcd".to_owned(),
-            text: format!(
-                "etcd refuses writes: alarm {kind} of member {member}; no certificate mends that"
-            ),
-            hint: hint.to_owned(),
-        });
+    Obstacle {
+        kind: ObstacleKind::Etcd,
+        subject: "etcd".to_owned(),
+        text: format!("etcd refuses writes: alarm {kind}; no certificate mends that"),
+        hint: hint.to_owned(),
     }
+}
+
+/// The alarms as the listener for metrics tells them, which asks for no certificate: `"reason":"ALARM NOSPACE"`
+/// (etcd-io/etcd, `server/etcdserver/api/etcdhttp/health.go`).
+fn alarms_in_clear(access: &Access) -> Vec<String> {
+    let told = || {
+        let urls = access
+            .inventory
+            .facts
+            .first("flag:etcd:listen-metrics-urls")?;
+        let mut clear = urls
+            .value
+            .split(',')
+            .filter_map(|url| url.strip_prefix("http://"));
+        let at = clear.find_map(|url| url.trim_end_matches('/').parse().ok())?;
+        let answer = https::get_in_clear(at, "/health", PATIENCE).ok()?;
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+        Some(said["reason"].as_str()?.to_owned())
+    };
+    let reason = told().unwrap_or_default();
+    let known = ["NOSPACE", "CORRUPT"].into_iter();
+    known
+        .filter(|kind| reason.contains(&format!("ALARM {kind}")))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The other members: whether they answer their peers, and whether they say that they are healthy.
