@@ -42,6 +42,9 @@ impl Actor<'_> {
             RestartKind::Command(_) => {},
         }
         self.note_lease(consumer);
+        // The next holder need not wait for the one that has just gone. If the API server does not answer now, this is
+        // done when it does.
+        self.lease(consumer).unwrap_or_default();
         done.took_ms = millis(watch);
         Ok(done)
     }
