@@ -97,7 +97,7 @@ impl<'a> Actor<'a> {
         self.local.get()
     }
 
-    /// Stops a unit for a while, or starts it again if it ran before.
+    /// Stops a unit for a while, or starts it again: if it was failing before, it fails again.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<'a> Actor<'a> {
         let consumer = self.consumer(&hold.who)?;
         match way {
             Way::Forward => self.stop(consumer),
-            Way::Back => self.release(consumer),
+            Way::Back => self.start(consumer),
         }
     }
 

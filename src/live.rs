@@ -205,22 +205,10 @@ impl Live {
             .filter(|obstacle| obstacle.kind.forbids_restart())
     }
 
-    /// Whether etcd has more members than this node's own.
-    pub fn is_clustered(&self) -> bool {
-        self.members.iter().any(|member| !member.here)
-    }
-
     /// Members other than this node's that do not answer.
     pub fn silent_peers(&self) -> impl Iterator<Item = &Member> {
         self.members
             .iter()
             .filter(|member| !member.here && member.state != Outcome::Pass)
-    }
-
-    /// Whether the members that answer, this node's own included if `with_own`, are a majority.
-    pub fn has_quorum(&self, with_own: bool) -> bool {
-        let peers = self.members.iter().filter(|member| !member.here);
-        let answering = peers.filter(|member| member.state == Outcome::Pass).count();
-        2 * (answering + usize::from(with_own)) > self.members.len()
     }
 }

@@ -83,11 +83,6 @@ impl Actor<'_> {
         self.start(consumer)
     }
 
-    /// Starts a held unit again, whatever it did before: if it was failing, it fails again as before.
-    pub(super) fn release(&self, consumer: &Consumer) -> Result<Converged, ConvergeError> {
-        self.start(consumer)
-    }
-
     /// The name of a consumer's identity now, if it runs.
     pub(super) fn name_of(&self, consumer: &Consumer) -> Option<String> {
         match &consumer.restart {

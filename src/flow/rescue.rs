@@ -345,10 +345,9 @@ impl Site {
         let meter = journal::meter(run.records()).cloned();
         let converged = journal::converged(run.records()).into_iter();
         let who = |id: &str| {
-            run.plan
-                .converge(id)
-                .map_or(id, |step| &step.who)
-                .to_owned()
+            let hold = run.plan.hold(id).map(|step| &step.who);
+            let who = run.plan.converge(id).map(|step| &step.who).or(hold);
+            who.map_or_else(|| id.to_owned(), Clone::clone)
         };
         let converged = converged
             .map(|(id, seen)| (who(id), seen.clone()))

@@ -189,11 +189,8 @@ fn is_down(id: &str, live: &Live) -> bool {
 
 /// The API server answers and says that this node's kubelet is silent.
 fn lost_heartbeat(live: &Live) -> bool {
-    let failed = |name: &str| {
-        let mut checks = live.health.iter().filter(|check| check.name == name);
-        checks.any(|check| matches!(check.outcome, Outcome::Fail(_)))
-    };
-    failed("heartbeat")
+    let mut checks = live.health.iter().filter(|check| check.name == "heartbeat");
+    checks.any(|check| matches!(check.outcome, Outcome::Fail(_)))
 }
 
 /// The kubelet, if it has to stand still: it is restarted anyway, or etcd is, which only ends quickly without clients, or
