@@ -1,6 +1,7 @@
 """Measures rescues of real control planes beside the hand-made floor and kubeadm's documented procedure."""
 
 import json
+import shutil
 import signal
 import statistics
 import subprocess
@@ -143,9 +144,9 @@ def power_cycled(lab: Lab, binary: Path, rounds: int) -> list[Row]:
 
 def restarted(lab: Lab, binary: Path, rounds: int) -> list[Row]:
     """A key pair that the API server reads only when it starts was touched; beside the removal of its sandbox by hand."""
-    by_hand = """for id in $(ctr -n k8s.io containers ls -q); do
-    ctr -n k8s.io containers info $id | grep -q '"io.kubernetes.pod.name": "kube-apiserver-cp1"' && ctr -n k8s.io tasks kill -s SIGKILL $id
-done || true"""
+    crictl = "/root/crictl --runtime-endpoint unix:///run/containerd/containerd.sock"
+    by_hand = f"{crictl} rmp --force $({crictl} pods --quiet --name kube-apiserver-cp1)"
+    built = Path(subprocess.run([REPOSITORY / "tests/lab/build", "crictl"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip(), "crictl")
     ours, floor = [], []
     for number in range(rounds):
         note("restarted", number, rounds)
@@ -154,6 +155,7 @@ done || true"""
             (floor, f"{by_hand}; until kubectl get --raw /readyz; do :; done"),
         ):
             lab.call("restore", "fresh")
+            shutil.copy2(built, Path(lab.call("root", "cp1").strip(), "root/crictl"))
             with lab.meter("cp1") as seen:
                 pause(3)
                 lab.shell("cp1", line)

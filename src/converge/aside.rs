@@ -118,7 +118,7 @@ impl Actor<'_> {
         Ok(cluster::silent(&leases, crate::clock::system_now()))
     }
 
-    fn manifest(&self, consumer: &Consumer) -> Result<PathBuf, ConvergeError> {
+    pub(super) fn manifest(&self, consumer: &Consumer) -> Result<PathBuf, ConvergeError> {
         let component = self.profile.component.get(&consumer.id);
         let path = component.and_then(|component| component.manifest.as_deref());
         path.map(PathBuf::from)

@@ -28,6 +28,10 @@ impl Actor<'_> {
         }
         match &consumer.restart {
             RestartKind::Cri(name) => {
+                // A crash while its manifest was away has left it hidden.
+                if self.manifest(consumer).is_ok() {
+                    self.put_back(consumer)?;
+                }
                 let removed = self.remove_pod(consumer, name);
                 done.seen
                     .push(removed.or_else(|_| self.cycle_manifest(consumer))?);

@@ -259,6 +259,13 @@ impl ControlPlane {
             .collect()
     }
 
+    /// The sandboxes of the pods, by their IDs: a container that ends is started again in the same one.
+    pub(crate) fn sandboxes(&self, node: &str) -> String {
+        let line =
+            "ctr -n k8s.io containers ls -q 'labels.\"io.cri-containerd.kind\"==sandbox' | sort";
+        self.shell(node, line)
+    }
+
     /// The start of the kubelet's process.
     pub(crate) fn kubelet(&self, node: &str) -> String {
         let line = "systemctl show kubelet -p MainPID -p ExecMainStartTimestampMonotonic";
