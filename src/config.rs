@@ -118,6 +118,7 @@ pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
             RestartChoice::Auto => Restart::Auto,
             RestartChoice::Never => Restart::Never,
         },
+        given: BTreeMap::new(),
         hold_controllers: args.hold_controllers,
         despite_peers: args.despite_peers,
     })

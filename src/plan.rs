@@ -10,6 +10,7 @@ mod replacement;
 pub mod step;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{CredentialState, Inventory, Node, Placement};
 use crate::live::Outcome;
+use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
@@ -96,12 +98,23 @@ pub struct Policy {
     pub skip: Vec<String>,
     /// Templates that override what a certificate says, by id.
     pub templates: BTreeMap<String, Template>,
+    /// Certificates that somebody else issued, by id.
+    pub given: BTreeMap<String, Given>,
     /// What is done to running processes.
     pub restart: Restart,
     /// Whoever evicts pods is kept back until every kubelet reports.
     pub hold_controllers: bool,
     /// Processes are restarted although another member of etcd does not answer.
     pub despite_peers: bool,
+}
+
+/// A certificate that somebody else issued: it is put in place, not made.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The certificate, then what follows it in its file.
+    pub chain: Vec<Cert>,
+    /// The file of the key that was made for it, absolute below the root; none if the key that is in place stays.
+    pub key: Option<PathBuf>,
 }
 
 /// Which processes are restarted.
