@@ -34,7 +34,10 @@ class Lab:
 
     def call(self, verb: str, *rest: str) -> str:
         words = [CLUSTER, verb, self.name, *rest]
-        return subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        ran = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if ran.returncode:
+            sys.exit(f"bench: {verb} {self.name} {' '.join(rest)}: {ran.returncode}: {ran.stderr.strip()}")
+        return ran.stdout
 
     def shell(self, node: str, line: str) -> str:
         return self.call("exec", node, "--", "sh", "-euc", line)

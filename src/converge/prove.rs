@@ -7,7 +7,7 @@ use crate::clock::{self, wait_for};
 use crate::converge::control::millis;
 use crate::converge::{Actor, ConvergeError, TICK};
 use crate::journal::Converged;
-use crate::live::Outcome;
+use crate::live::{Member, Outcome};
 use crate::observe::live::{peers, ports, proof};
 use crate::place::Observed;
 use crate::plan::step::Proof;
@@ -15,6 +15,8 @@ use crate::profile::{Consumer, Role};
 
 /// How long one answer may take while a process comes back: it is asked again at once.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long peers that worked may be away for a moment before the quorum is called lost.
+const PEERS: Duration = Duration::from_secs(3);
 /// How long etcd's port for clients may lag behind the one for peers while the members elect a leader.
 const ELECTION: Duration = Duration::from_secs(20);
 
@@ -161,6 +163,11 @@ impl Actor<'_> {
                 Observed::Unknown(why) => return Err(format!("{at}: {why}")),
             }
         }
+        if self.was_down(consumer)
+            && let Some(seen) = self.lost_quorum(since)
+        {
+            return Ok(seen);
+        }
         let healthy = access
             .etcd(ANSWER)
             .and_then(|client| match client.health() {
@@ -172,26 +179,32 @@ impl Actor<'_> {
             let served = self.serves_files(consumer)?;
             return Ok(format!("{served}; the member is healthy"));
         }
-        if since.elapsed() > Duration::from_secs(3) {
-            let members = peers::look(&access, clock::system_now());
-            let answering = members
-                .iter()
-                .filter(|member| member.state == Outcome::Pass)
-                .count();
-            let lost = members.len() > 1 && 2 * answering <= members.len();
-            if lost
-                || (members.len() > 1
-                    && since.elapsed() > ELECTION
-                    && 2 * answering <= members.len() + 1)
-            {
-                self.local.set(true);
-                return Ok(format!(
-                    "serves its file to its peers; {answering} of {} members answer, which is no quorum",
-                    members.len()
-                ));
-            }
-        }
-        healthy.map(|()| String::new())
+        let lost = || self.lost_quorum(since);
+        let lost = (since.elapsed() > PEERS).then(lost).flatten();
+        lost.map_or_else(|| healthy.map(|()| String::new()), Ok)
+    }
+
+    /// Whether this node's member did not work when the plan was made: if its peers do not answer now, either, then there
+    /// was no quorum before.
+    fn was_down(&self, consumer: &Consumer) -> bool {
+        let live = self.inventory.live.as_ref();
+        live.is_some_and(|live| live.identity(&consumer.id).is_none())
+    }
+
+    /// What was seen, if too few members answer for a quorum; the actor then expects nothing beyond this node.
+    fn lost_quorum(&self, since: Instant) -> Option<String> {
+        let members = peers::look(&self.access(), clock::system_now());
+        let answers = |member: &&Member| member.state == Outcome::Pass;
+        let (all, answering) = (members.len(), members.iter().filter(answers).count());
+        // A bare majority elects a leader in seconds; if it does not, one of them is no use.
+        let patient = usize::from(since.elapsed() > ELECTION);
+        let is_lost = all > 1 && 2 * answering <= all + patient;
+        is_lost.then(|| {
+            self.local.set(true);
+            format!(
+                "serves its file to its peers; {answering} of {all} members answer, which is no quorum"
+            )
+        })
     }
 
     /// Every named check of `/readyz` passes, asked with a client certificate: an anonymous answer proves nothing.

@@ -314,13 +314,8 @@ impl Site {
         if verdict == Verdict::RolledBack {
             self.recover(&run);
         }
-        let (after, mut verification, diff) = self.prove(&run).map_err(unproved)?;
-        if hands.actor.is_some_and(Actor::is_local) {
-            verification = verification.local();
-            run.dir
-                .write(run::VERIFICATION, run::json(&verification).as_bytes())
-                .map_err(unproved)?;
-        }
+        let is_local = hands.actor.is_some_and(Actor::is_local);
+        let (after, verification, diff) = self.prove(&run, is_local).map_err(unproved)?;
         if verdict == Verdict::Done
             && let Some(why) = Self::regression(&run, &verification)
         {
@@ -332,7 +327,7 @@ impl Site {
                 match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
                     Ok(_) => {
                         self.recover(&run);
-                        self.prove(&run).map_err(unproved)?;
+                        self.prove(&run, false).map_err(unproved)?;
                         self.evidence(&run, &name, means)?;
                         RescueError::Unproved { run: name, why }
                     },
@@ -392,7 +387,10 @@ impl Site {
         if !back {
             return RescueError::Stuck { run: name, source };
         }
-        match self.prove(&run).map(|_| self.evidence(&run, &name, means)) {
+        match self
+            .prove(&run, false)
+            .map(|_| self.evidence(&run, &name, means))
+        {
             Ok(Err(unwritten)) => unwritten,
             Ok(Ok(_)) | Err(_) => RescueError::Failed { run: name, source },
         }
@@ -418,10 +416,19 @@ impl Site {
         held.is_some()
     }
 
-    /// Looks again and writes down what is proved.
-    fn prove(&self, run: &Run) -> Result<(Inventory, Verification, Diff), StoreError> {
-        let after = self.observe(false, Depth::Proof)?;
+    /// Looks again and writes down what is proved; without a quorum only what concerns this node.
+    fn prove(
+        &self,
+        run: &Run,
+        is_local: bool,
+    ) -> Result<(Inventory, Verification, Diff), StoreError> {
+        let depth = if is_local { Depth::Local } else { Depth::Proof };
+        let after = self.observe(false, depth)?;
         let verification = verification::verify(&after);
+        let verification = match depth {
+            Depth::Local => verification.local(),
+            _ => verification,
+        };
         run.dir.write(run::AFTER, run::json(&after).as_bytes())?;
         run.dir
             .write(run::VERIFICATION, run::json(&verification).as_bytes())?;

@@ -8,6 +8,8 @@ pub(crate) mod processes;
 
 pub(crate) use health::{cluster, proof};
 
+use std::time::Duration;
+
 use crate::access::Access;
 use crate::cri::Cri;
 use crate::inventory::Inventory;
@@ -20,16 +22,27 @@ use crate::store::Disk;
 pub enum Depth {
     /// Nothing: files only.
     Files,
+    /// Processes, ports, obstacles, the members of etcd, but nothing that needs a quorum of them.
+    Local,
     /// Processes, ports, obstacles, whether the components say that they are well.
     Running,
     /// Also what takes longer or writes: requests end to end, webhooks, aggregated APIs.
     Proof,
 }
 
+/// How long a port may take that perhaps waits for a quorum, as that of etcd for its clients does: it takes connections
+/// and says nothing.
+const BRIEFLY: Duration = Duration::from_millis(300);
+
 /// Looks at what runs. `inventory` is what the files say.
 pub(crate) fn look(disk: &Disk, profile: &Profile, inventory: &Inventory, depth: Depth) -> Live {
+    let patience = if depth == Depth::Local {
+        BRIEFLY
+    } else {
+        ports::LOCAL
+    };
     let mut live = Live {
-        ports: ports::look(profile, inventory),
+        ports: ports::look(profile, inventory, patience),
         ..Live::default()
     };
     let files = Access {

@@ -3,54 +3,81 @@
 pub(crate) mod cluster;
 pub(crate) mod proof;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::access::{Access, with_causes};
 use crate::https;
-use crate::live::{Check, Live, Obstacle, ObstacleKind, Outcome};
+use crate::live::{Check, Live, Member, Obstacle, ObstacleKind, Outcome};
 use crate::observe::live::Depth;
+use crate::place::Observed;
 use crate::profile::{Profile, Role};
 
 /// How long one answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks etcd and the API server, and through it everybody else.
+/// Asks etcd and the API server, and through it everybody else, all at once: whoever does not answer costs its whole
+/// patience.
 pub(super) fn look(access: &Access, depth: Depth, live: &mut Live) {
-    let (mut health, mut obstacles) = (Vec::new(), Vec::new());
-    if access.profile.with_role(Role::Etcd).is_some() {
-        etcd(access, &mut health, &mut obstacles);
+    let has = |role: Role| access.profile.with_role(role).is_some();
+    let seen = &*live;
+    let asked = std::thread::scope(|scope| {
+        let own = has(Role::Etcd).then(|| scope.spawn(|| etcd(access, seen, depth)));
+        let others = scope.spawn(|| members(access, seen, depth));
+        let is_asked = has(Role::ApiServer) && depth != Depth::Local;
+        let api = is_asked.then(|| scope.spawn(|| api(access, depth)));
+        let all = [own, Some(others), api];
+        // A thread that panicked has ended the process: panics abort.
+        let all = all.into_iter().flatten().filter_map(|one| one.join().ok());
+        all.collect::<Vec<_>>()
+    });
+    for (health, obstacles) in asked {
+        live.health.extend(health);
+        live.obstacles.extend(obstacles);
     }
-    members(access, live, &mut health);
-    if access.profile.with_role(Role::ApiServer).is_some() {
-        api(access, depth, &mut health);
-    }
-    silent_ports(access.profile, live, &mut health);
-    live.health = health;
-    live.obstacles.extend(obstacles);
+    let silent = silent_ports(access.profile, live);
+    live.health.extend(silent);
 }
 
+/// What was asked, and what no certificate mends.
+type Asked = (Vec<Check>, Vec<Obstacle>);
+
 /// This node's member, and its alarms.
-fn etcd(access: &Access, health: &mut Vec<Check>, obstacles: &mut Vec<Obstacle>) {
-    let alarms = match access.etcd(PATIENCE) {
-        Err(why) => {
-            health.push(Check::unchecked("health", "etcd", why));
-            None
-        },
-        Ok(client) => {
+fn etcd(access: &Access, live: &Live, depth: Depth) -> Asked {
+    let mut alarms = None;
+    let check = match (silent_member(access, live), access.etcd(PATIENCE)) {
+        (Some(why), _) => Check::new("health", "etcd", Some(why)),
+        (None, Err(why)) => Check::unchecked("health", "etcd", why),
+        (None, Ok(client)) => {
             let failure = match client.health() {
                 Ok(true) => None,
                 Ok(false) => Some("says that it is not healthy".to_owned()),
                 Err(error) => Some(with_causes(&error)),
             };
-            health.push(Check::new("health", "etcd", failure));
-            client.alarms().ok()
+            alarms = client.alarms().ok();
+            Check::new("health", "etcd", failure)
         },
     };
     let alarms = alarms.map(|all| all.into_iter().map(|(_, kind)| kind).collect());
-    let mut kinds: Vec<String> = alarms.unwrap_or_else(|| alarms_in_clear(access));
+    let mut kinds: Vec<String> = alarms.unwrap_or_else(|| match depth {
+        Depth::Local => Vec::new(),
+        _ => alarms_in_clear(access),
+    });
     kinds.sort();
     kinds.dedup();
-    obstacles.extend(kinds.iter().map(|kind| alarm(kind)));
+    (vec![check], kinds.iter().map(|kind| alarm(kind)).collect())
+}
+
+/// Why this node's member cannot be asked at its port for clients, as was just seen: without a quorum it takes
+/// connections and says nothing, and to ask it again only takes time.
+fn silent_member(access: &Access, live: &Live) -> Option<String> {
+    let etcd = access.profile.with_role(Role::Etcd)?;
+    let port = live.ports.iter().find(|port| port.consumer == etcd.id)?;
+    match &port.served {
+        Observed::Present(_) => None,
+        Observed::Absent => Some(format!("nothing listens at {}", port.at)),
+        Observed::Unknown(why) => Some(why.clone()),
+    }
 }
 
 fn alarm(kind: &str) -> Obstacle {
@@ -93,33 +120,46 @@ fn alarms_in_clear(access: &Access) -> Vec<String> {
 }
 
 /// The other members: whether they answer their peers, and whether they say that they are healthy.
-fn members(access: &Access, live: &Live, health: &mut Vec<Check>) {
+/// A member that works with this node's own is asked, too; without its own a node has nobody's word to check.
+fn members(access: &Access, live: &Live, depth: Depth) -> Asked {
+    let is_asked = depth == Depth::Proof || silent_member(access, live).is_none();
+    let mut health = Vec::new();
     for member in live.members.iter().filter(|member| !member.here) {
         health.push(Check {
             name: "member".to_owned(),
             subject: member.name.clone(),
             outcome: member.state.clone(),
         });
-        let (Outcome::Pass, Some(at)) = (&member.state, member.peer) else {
-            continue;
-        };
-        let subject = format!("etcd on {}", member.name);
-        health.push(match access.etcd_on(at.ip(), PATIENCE) {
-            Err(why) => Check::unchecked("health", &subject, why),
-            Ok(client) => match client.health() {
-                Ok(true) => Check::new("health", &subject, None),
-                Ok(false) => Check::new(
-                    "health",
-                    &subject,
-                    Some("says that it is not healthy".to_owned()),
-                ),
-                Err(error) => Check::unchecked("health", &subject, with_causes(&error)),
-            },
-        });
+        if let (true, Outcome::Pass, Some(at)) = (is_asked, &member.state, member.peer) {
+            health.push(of_member(access, member, at));
+        }
+    }
+    (health, Vec::new())
+}
+
+fn of_member(access: &Access, member: &Member, at: SocketAddr) -> Check {
+    let subject = format!("etcd on {}", member.name);
+    match access
+        .etcd_on(at.ip(), PATIENCE)
+        .map(|client| client.health())
+    {
+        Err(why) => Check::unchecked("health", &subject, why),
+        Ok(Ok(true)) => Check::new("health", &subject, None),
+        Ok(Ok(false)) => {
+            let why = "says that it is not healthy".to_owned();
+            Check::new("health", &subject, Some(why))
+        },
+        Ok(Err(error)) => Check::unchecked("health", &subject, with_causes(&error)),
     }
 }
 
-fn api(access: &Access, depth: Depth, health: &mut Vec<Check>) {
+fn api(access: &Access, depth: Depth) -> Asked {
+    let mut health = Vec::new();
+    ask_api(access, depth, &mut health);
+    (health, Vec::new())
+}
+
+fn ask_api(access: &Access, depth: Depth, health: &mut Vec<Check>) {
     let kube = match access.kube(PATIENCE) {
         Ok(kube) => kube,
         Err(why) => return health.push(Check::unchecked("readyz", "kube-apiserver", why)),
@@ -157,14 +197,16 @@ fn api(access: &Access, depth: Depth, health: &mut Vec<Check>) {
 }
 
 /// Ports whose certificate is the process's own business: whether somebody speaks TLS there.
-fn silent_ports(profile: &Profile, live: &Live, health: &mut Vec<Check>) {
+fn silent_ports(profile: &Profile, live: &Live) -> Vec<Check> {
     let own = live.ports.iter().filter(|port| port.credential.is_none());
-    for port in own.filter(|port| profile.consumer(&port.consumer).is_some()) {
+    let own = own.filter(|port| profile.consumer(&port.consumer).is_some());
+    own.map(|port| {
         let failure = port.served.present().is_none();
         let failure = failure.then(|| "nobody speaks TLS there".to_owned());
         let subject = format!("{} on {}", port.consumer, port.at);
-        health.push(Check::new("listens", &subject, failure));
-    }
+        Check::new("listens", &subject, failure)
+    })
+    .collect()
 }
 
 /// A check whose answer is an error's text.

@@ -11,10 +11,10 @@ use crate::profile::{Consumer, Profile, Serves, source};
 use crate::tls::{self, TlsError};
 
 /// How long a port on this node may take to shake hands.
-const LOCAL: Duration = Duration::from_secs(3);
+pub(super) const LOCAL: Duration = Duration::from_secs(3);
 
 /// Asks every port of the profile.
-pub(crate) fn look(profile: &Profile, inventory: &Inventory) -> Vec<Port> {
+pub(super) fn look(profile: &Profile, inventory: &Inventory, patience: Duration) -> Vec<Port> {
     let known = profile.consumer.iter().flat_map(|consumer| {
         let ports = consumer.serves.iter();
         ports.filter_map(move |port| address(consumer, port, profile, inventory))
@@ -22,7 +22,7 @@ pub(crate) fn look(profile: &Profile, inventory: &Inventory) -> Vec<Port> {
     let mut ports: Vec<Port> = known.collect();
     std::thread::scope(|scope| {
         for port in &mut ports {
-            scope.spawn(|| port.served = served(port.at, LOCAL));
+            scope.spawn(|| port.served = served(port.at, patience));
         }
     });
     ports
