@@ -1,22 +1,24 @@
 //! Configuration: what the command line, the environment and the answers file ask for, typed and checked.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::flow::site::{Choice, ProfileChoice};
+use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
-use crate::plan::{Policy, Restart};
+use crate::plan::{Given, Policy, Renewal, Restart};
 use crate::profile::Profile;
 use crate::profile::nearest;
 
-use crate::cli::args::{Global, PolicyArgs, RestartChoice};
+use crate::cli::args::{CaChoice, Global, PolicyArgs, RestartChoice};
 
 /// The answers file's and environment's names of the flags begin with this.
 pub const ENV: &str = "RESCUE_KIT_";
@@ -40,7 +42,7 @@ pub fn choice(global: &Global) -> Result<Choice, Failure> {
     {
         let text = format!("--now says {stated}, but this system's clock says {system}");
         return Err(Failure::new(
-            crate::exit::Exit::Refused,
+            Exit::Refused,
             text,
             "set the system's clock first",
         ));
@@ -56,7 +58,7 @@ pub fn choice(global: &Global) -> Result<Choice, Failure> {
 
 /// A name of a built-in profile, or a path: whatever has a slash or ends in `.toml`.
 pub fn profile(text: &str) -> Result<ProfileChoice, Failure> {
-    let is_toml = std::path::Path::new(text)
+    let is_toml = Path::new(text)
         .extension()
         .is_some_and(|ending| ending == "toml");
     if !text.contains('/') && !is_toml {
@@ -70,7 +72,7 @@ pub fn profile_file(path: PathBuf) -> Result<ProfileChoice, Failure> {
     let bytes = bounded(&path, 1 << 20)?;
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::new(
-            crate::exit::Exit::Refused,
+            Exit::Refused,
             format!("{} is not UTF-8", path.display()),
             "save it as UTF-8",
         )
@@ -80,7 +82,8 @@ pub fn profile_file(path: PathBuf) -> Result<ProfileChoice, Failure> {
 
 /// Builds the policy; ids are checked against the profile.
 pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
-    let ids: Vec<&str> = profile.credential.keys().map(String::as_str).collect();
+    let ids = profile.credential.keys().chain(profile.authority.keys());
+    let ids: Vec<&str> = ids.map(String::as_str).collect();
     for id in args.only.iter().chain(&args.skip) {
         known(id, &ids)?;
     }
@@ -118,10 +121,45 @@ pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
             RestartChoice::Auto => Restart::Auto,
             RestartChoice::Never => Restart::Never,
         },
-        given: BTreeMap::new(),
+        renewal: match args.ca {
+            CaChoice::Keep => Renewal::None,
+            CaChoice::Renew => Renewal::Due,
+        },
+        authority_validity: args.ca_validity.as_deref().map(seconds).transpose()?,
+        given: match &args.ca_from {
+            Some(dir) => authorities(dir, profile)?,
+            None => BTreeMap::new(),
+        },
         hold_controllers: args.hold_controllers,
         despite_peers: args.despite_peers,
     })
+}
+
+/// The certificates of authorities that were renewed elsewhere: `ID.crt` in a directory.
+fn authorities(dir: &Path, profile: &Profile) -> Result<BTreeMap<String, Given>, Failure> {
+    let mut given = BTreeMap::new();
+    for id in profile.authority.keys() {
+        let path = dir.join(format!("{id}.crt"));
+        if !path.exists() {
+            continue;
+        }
+        let bytes = bounded(&path, 1 << 20)?;
+        let chain = Cert::all_from_pem(&bytes).map_err(|error| {
+            let text = format!("{} {error}", path.display());
+            Failure::new(Exit::Refused, text, "rescue-kit ca export --out DIR")
+        })?;
+        given.insert(id.clone(), Given { chain, key: None });
+    }
+    if given.is_empty() {
+        let ids: Vec<String> = profile
+            .authority
+            .keys()
+            .map(|id| format!("{id}.crt"))
+            .collect();
+        let text = format!("{} has none of {}", dir.display(), ids.join(", "));
+        return Err(Failure::usage(text, "rescue-kit ca export --out DIR"));
+    }
+    Ok(given)
 }
 
 /// When everything must have ended, counted from now.
@@ -176,13 +214,13 @@ pub fn binary() -> Option<Digest> {
 }
 
 /// Reads a file of this host that the operator named, up to `limit` bytes; never waits for a FIFO.
-pub fn bounded(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, Failure> {
+pub fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     use std::io::Read;
     let unreadable = |error: std::io::Error| Failure::unreadable(path, &error);
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     let refuse = |why: &str| {
         let text = format!("{} {why}", path.display());
-        Failure::new(crate::exit::Exit::Refused, text, "name another file")
+        Failure::new(Exit::Refused, text, "name another file")
     };
     if !metadata.is_file() {
         return Err(refuse("is no regular file"));

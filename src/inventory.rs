@@ -106,6 +106,9 @@ pub struct AuthorityState {
     pub key: Observed<KeyFacts>,
     /// Somebody else's: its key is not expected here.
     pub external: bool,
+    /// Other files, named by flags or kubeconfigs, that hold its certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<PathBuf>,
     /// Other ids of the profile that turned out to be the same authority.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,

@@ -60,8 +60,9 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
     let mut facts = Facts::default();
     facts::from_host(&reader, &mut facts)?;
     facts::from_components(&reader, profile, &mut facts)?;
-    let authorities = authorities(&reader, profile, &facts)?;
+    let mut authorities = authorities(&reader, profile, &facts)?;
     let mut credentials = credentials(&reader, profile, &facts)?;
+    copies(&reader, &facts, &credentials, &mut authorities)?;
     facts::from_kubeconfigs(&credentials, &mut facts);
     facts::node_name(&credentials, &mut facts);
     for credential in &mut credentials {
@@ -134,6 +135,7 @@ fn authorities(
             chain,
             key,
             external: authority.external,
+            copies: Vec::new(),
             aliases: Vec::new(),
         };
         match all.iter_mut().find(|known| is_one(known, &state)) {
@@ -142,6 +144,55 @@ fn authorities(
         }
     }
     Ok(all)
+}
+
+/// Finds the other files that hold an authority's certificate: those that flags and kubeconfigs name.
+fn copies(
+    reader: &Reader,
+    facts: &Facts,
+    credentials: &[CredentialState],
+    authorities: &mut [AuthorityState],
+) -> Result<(), StoreError> {
+    let is_flag = |key: &str| key.starts_with("flag:") && key.to_ascii_lowercase().contains("ca");
+    let flags = facts.iter().filter(|(key, _)| is_flag(key));
+    let flags = flags
+        .flat_map(|(_, values)| values)
+        .map(|fact| PathBuf::from(&fact.value));
+    let kubeconfigs = credentials
+        .iter()
+        .filter_map(|credential| credential.kubeconfig.as_ref());
+    let named = kubeconfigs.filter_map(|kubeconfig| kubeconfig.ca_file.clone());
+    let mut files: Vec<PathBuf> = flags
+        .chain(named)
+        .filter(|path| path.is_absolute())
+        .collect();
+    files.sort();
+    files.dedup();
+    let own: Vec<PathBuf> = authorities
+        .iter()
+        .map(|known| known.cert_path.clone())
+        .collect();
+    files.retain(|path| !own.contains(path));
+    for path in files {
+        let seen = reader.glance(&path)?;
+        let Observed::Present((_, bytes)) = seen else {
+            continue;
+        };
+        let Ok(certs) = Cert::all_from_pem(&bytes) else {
+            continue;
+        };
+        let holds = |authority: &&mut AuthorityState| {
+            authority
+                .cert()
+                .is_some_and(|own| certs.iter().any(|cert| cert.der == own.der))
+        };
+        for authority in authorities.iter_mut().filter(holds) {
+            authority.copies.push(path.clone());
+            // A plan may replace it, so that it depends on it.
+            reader.bytes(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether two authorities are one: in the same file, or the second is a copy without its key.

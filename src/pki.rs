@@ -4,6 +4,7 @@
 //! keeps the raw DER beside what was understood of it, because a renewed certificate repeats its
 //! predecessor byte for byte (`openssl` compares names loosely, Go compares their bytes).
 
+pub mod anchor;
 pub mod cert;
 pub mod csr;
 pub mod digest;

@@ -2,6 +2,7 @@
 //!
 //! Random by nature, keys and serial numbers are drawn when a certificate is issued, and journaled.
 
+mod authority;
 pub mod check;
 mod convergence;
 pub mod recipe;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
-use crate::inventory::{CredentialState, Inventory, Node, Placement};
+use crate::inventory::{AuthorityState, CredentialState, Inventory, Node, Placement};
 use crate::live::Outcome;
 use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
@@ -98,7 +99,11 @@ pub struct Policy {
     pub skip: Vec<String>,
     /// Templates that override what a certificate says, by id.
     pub templates: BTreeMap<String, Template>,
-    /// Certificates that somebody else issued, by id.
+    /// Which authorities are renewed.
+    pub renewal: Renewal,
+    /// Seconds of validity of a renewed authority; as long as the old one's, if not given.
+    pub authority_validity: Option<i64>,
+    /// Certificates that somebody else issued, by id: of credentials, or of authorities that were renewed elsewhere.
     pub given: BTreeMap<String, Given>,
     /// What is done to running processes.
     pub restart: Restart,
@@ -115,6 +120,18 @@ pub struct Given {
     pub chain: Vec<Cert>,
     /// The file of the key that was made for it, absolute below the root; none if the key that is in place stays.
     pub key: Option<PathBuf>,
+}
+
+/// Which authorities are renewed: the same key and name, another validity.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Renewal {
+    /// None.
+    #[default]
+    None,
+    /// Those that are due, as leaves are.
+    Due,
+    /// These.
+    Named(Vec<String>),
 }
 
 /// Which processes are restarted.
@@ -223,6 +240,12 @@ impl Policy {
 /// Every reason why certificates that are due cannot be issued or put in place.
 pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result<Plan, Refusals> {
     let mut draft = Draft::default();
+    let seen = inventory;
+    for authority in &seen.authorities {
+        draft.renew(authority, seen, policy);
+    }
+    // From here on the plan is made for a node whose authorities are renewed.
+    let inventory = &authority::projected(seen, &draft.phases.stage);
     for credential in in_restart_order(inventory, profile) {
         if policy.selects(&credential.id) {
             draft.add(credential, inventory, profile, policy);
@@ -275,6 +298,10 @@ pub fn reasons(
     inventory: &Inventory,
     policy: &Policy,
 ) -> Vec<String> {
+    if let Some(given) = policy.given.get(&credential.id) {
+        let is_new = given.chain.first().map(|cert| &cert.der) != credential.cert().map(|c| &c.der);
+        return Vec::from_iter(is_new.then(|| "was issued elsewhere".to_owned()));
+    }
     let defects = defect::of_credential(credential, inventory, policy.renew_before);
     if credential.external || matches!(credential.placement, Placement::Delegated { .. }) {
         return Vec::new();
@@ -424,10 +451,34 @@ impl Draft {
                     profile,
                     mistrusts,
                 };
-                self.replace(credential, issued.replacements(), inventory);
+                self.replace(&credential.id, issued.replacements(), inventory);
                 self.phases.stage.push(stage);
                 let sharing = inventory.sharing(credential);
                 self.changed.extend(sharing.map(|other| other.id.clone()));
+            },
+            Err(refusal) => self.refusals.push(refusal),
+        }
+    }
+
+    /// Plans the renewal of an authority, if it is wanted.
+    fn renew(&mut self, authority: &AuthorityState, inventory: &Inventory, policy: &Policy) {
+        let reason = authority::reason(authority, inventory, policy);
+        let Some(why) = reason.filter(|_| policy.selects(&authority.id)) else {
+            return;
+        };
+        match authority::recipe(authority, inventory, policy) {
+            Ok(recipe) => {
+                let stage = Stage {
+                    id: format!("s{:02}", self.phases.stage.len() + 1),
+                    credential: authority.id.clone(),
+                    recipe,
+                    why: vec![why],
+                };
+                let replacements = authority::replacements(authority, &stage);
+                self.replace(&authority.id, replacements, inventory);
+                self.phases.stage.push(stage);
+                self.changed.push(authority.id.clone());
+                self.changed.extend(authority.aliases.iter().cloned());
             },
             Err(refusal) => self.refusals.push(refusal),
         }
@@ -442,17 +493,12 @@ impl Draft {
             return;
         }
         let mended = Replacement::trust(&kubeconfig.path, &credential.signer);
-        self.replace(credential, vec![mended], inventory);
+        self.replace(&credential.id, vec![mended], inventory);
         self.changed.push(credential.id.clone());
     }
 
     /// Appends the replacements as numbered steps.
-    fn replace(
-        &mut self,
-        credential: &CredentialState,
-        replacements: Vec<Replacement>,
-        inventory: &Inventory,
-    ) {
+    fn replace(&mut self, credential: &str, replacements: Vec<Replacement>, inventory: &Inventory) {
         for Replacement {
             at,
             parts,
@@ -478,7 +524,7 @@ impl Draft {
             };
             self.phases.commit.push(Commit {
                 id: format!("c{:02}", self.phases.commit.len() + 1),
-                credential: credential.id.clone(),
+                credential: credential.to_owned(),
                 at,
                 expect,
                 parts,
@@ -536,11 +582,9 @@ impl Draft {
     /// One refusal for each authority that has something to sign and cannot.
     fn refuse_authorities(&mut self, inventory: &Inventory) {
         for authority in &inventory.authorities {
-            let due = self
-                .phases
-                .stage
-                .iter()
-                .filter(|stage| stage.recipe.issuer == authority.id);
+            let due = self.phases.stage.iter().filter(|stage| {
+                stage.recipe.issuer == authority.id && stage.recipe.given.is_empty()
+            });
             let due: Vec<&str> = due.map(|stage| stage.credential.as_str()).collect();
             if due.is_empty() {
                 continue;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::apply::{ApplyError, Hands};
 use crate::inventory::AuthorityState;
 use crate::issue::Authority;
+use crate::pki::anchor;
 use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
 use crate::pki::key::PrivateKey;
@@ -18,7 +19,8 @@ use crate::template;
 /// A certificate that was just issued, with its key.
 pub(super) struct Fresh {
     pub(super) cert: Cert,
-    pub(super) key: PrivateKey,
+    /// None if it stays where it is.
+    pub(super) key: Option<PrivateKey>,
     /// Intermediates that follow the leaf in its file.
     pub(super) chain: Vec<Cert>,
     /// The certificate whose successor it is.
@@ -55,12 +57,24 @@ pub(super) fn blob(
                 text = Some((hands.archive)(entry).ok_or_else(|| fail("it is not in the backup"))?);
             },
             (_, Source::Blank { user, server }) => text = Some(blank(user, server)),
-            (_, Source::Bundle(ids)) => edit.trust = Some(bundle(ids, authorities, hands)?),
+            (_, Source::Bundle(ids)) => edit.trust = Some(bundle(ids, authorities, fresh, hands)?),
             (Slot::ClientCert, Source::Staged(id)) => edit.cert = Some(certificates(issued(id)?)),
             (Slot::ClientKey, Source::Staged(id)) => {
-                edit.key = Some(issued(id)?.key.to_pem().as_bytes().to_vec().into());
+                let key = issued(id)?.key.as_ref();
+                let key = key.ok_or_else(|| fail("there is no key for it"))?;
+                edit.key = Some(key.to_pem().as_bytes().to_vec().into());
             },
-            (slot, Source::Staged(id)) => text = Some(pem(*slot, issued(id)?)),
+            (Slot::Anchor, Source::Staged(id)) => {
+                let Some(Blob::File(bytes)) = old else {
+                    return Err(fail("there is no file of certificates"));
+                };
+                let certs = Cert::all_from_pem(bytes).map_err(|error| fail(&error.to_string()))?;
+                text = Some(pem_of(&anchor::renewed(certs, &issued(id)?.cert)));
+            },
+            (slot, Source::Staged(id)) => {
+                let pem = pem(*slot, issued(id)?);
+                text = Some(pem.ok_or_else(|| fail("there is no key for it"))?);
+            },
         }
     }
     if edit.is_empty() {
@@ -112,29 +126,32 @@ impl Parts {
     }
 }
 
-fn pem(slot: Slot, fresh: &Fresh) -> Bytes {
-    let key = fresh.key.to_pem();
-    match slot {
-        Slot::Key => key.as_bytes().to_vec().into(),
-        Slot::Pem => [certificates(fresh).as_slice(), key.as_bytes()]
+/// What goes into a file; none if that needs a key and there is none.
+fn pem(slot: Slot, fresh: &Fresh) -> Option<Bytes> {
+    let key = || Some(fresh.key.as_ref()?.to_pem());
+    Some(match slot {
+        Slot::Key => key()?.as_bytes().to_vec().into(),
+        Slot::Pem => [certificates(fresh).as_slice(), key()?.as_bytes()]
             .concat()
             .into(),
         _ => certificates(fresh),
-    }
+    })
 }
 
 fn certificates(fresh: &Fresh) -> Bytes {
-    let all = std::iter::once(&fresh.cert).chain(&fresh.chain);
-    all.map(Cert::to_pem)
-        .collect::<String>()
-        .into_bytes()
-        .into()
+    pem_of(std::iter::once(&fresh.cert).chain(&fresh.chain))
+}
+
+fn pem_of<'a>(certs: impl IntoIterator<Item = &'a Cert>) -> Bytes {
+    let text: String = certs.into_iter().map(Cert::to_pem).collect();
+    text.into_bytes().into()
 }
 
 /// The certificates of the authorities' files, each once, without whatever else the files say.
 fn bundle(
     ids: &[String],
     authorities: &BTreeMap<String, Authority>,
+    fresh: &BTreeMap<StepId, Fresh>,
     hands: &Hands,
 ) -> Result<Bytes, ApplyError> {
     let mut pem = String::new();
@@ -151,6 +168,9 @@ fn bundle(
             at,
             why: error.to_string(),
         })?;
+        for new in fresh.values().filter(|new| new.cert.is_ca) {
+            certs = anchor::renewed(certs, &new.cert);
+        }
         // The signing certificate first: kubeadm and the kubelet look at the first one only.
         if let Some(authority) = authorities.get(id) {
             certs.sort_by_key(|cert| cert.der != authority.cert.der);

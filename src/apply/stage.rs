@@ -1,6 +1,7 @@
 //! Staging: everything is issued and checked before the first file is changed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -22,7 +23,7 @@ use crate::store::Disk;
 
 /// Issues every certificate of the plan, writes the new content of every place and a copy of the old one.
 pub(super) fn stage(run: &mut Run, hands: &Hands) -> Result<(), ApplyError> {
-    let authorities = authorities(run, hands)?;
+    let mut authorities = authorities(run, hands)?;
     for step in run
         .plan
         .phases
@@ -39,7 +40,23 @@ pub(super) fn stage(run: &mut Run, hands: &Hands) -> Result<(), ApplyError> {
             temp,
         })?;
     }
-    let fresh = issue_all(&run.plan.phases.stage, &authorities, hands)?;
+    let (of_authorities, of_leaves): (Vec<Stage>, Vec<Stage>) = run
+        .plan
+        .phases
+        .stage
+        .iter()
+        .cloned()
+        .partition(|stage| is_authority(stage, hands));
+    let mut fresh = issue_all(&of_authorities, &authorities, hands)?;
+    // Leaves are signed in the name of the renewed certificates.
+    for stage in &of_authorities {
+        if let (Some(new), Some(authority)) =
+            (fresh.get(&stage.id), authorities.get_mut(&stage.credential))
+        {
+            authority.cert = new.cert.clone();
+        }
+    }
+    fresh.extend(issue_all(&of_leaves, &authorities, hands)?);
     for stage in run.plan.phases.stage.clone() {
         if let Some(fresh) = fresh.get(&stage.id) {
             let result = Ok(Evidence::Issued(Box::new(facts(&stage, fresh))));
@@ -53,6 +70,11 @@ pub(super) fn stage(run: &mut Run, hands: &Hands) -> Result<(), ApplyError> {
     let contents = write_contents(run, hands, &authorities, &fresh)?;
     run.dir.sync().map_err(RunError::from)?;
     Ok(run.append(Body::Staged { contents })?)
+}
+
+fn is_authority(stage: &Stage, hands: &Hands) -> bool {
+    let mut authorities = hands.authorities.iter();
+    authorities.any(|authority| authority.id == stage.credential)
 }
 
 /// New content to `staged/`, old content to `undo/`; returns the digests of the new.
@@ -102,7 +124,7 @@ fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, 
             .phases
             .stage
             .iter()
-            .any(|stage| stage.recipe.issuer == *id)
+            .any(|stage| stage.recipe.issuer == *id && stage.recipe.given.is_empty())
         {
             continue;
         }
@@ -141,12 +163,12 @@ fn issue_all(
     let results = Mutex::new(Vec::new());
     let old_keys: Vec<Option<PrivateKey>> = stages
         .iter()
-        .map(|stage| {
-            if stage.recipe.key == KeyPlan::Reuse {
-                old_key(stage, hands).map(Some)
-            } else {
-                Ok(None)
-            }
+        .map(|stage| match &stage.recipe.key {
+            // An authority's key never moves, and may not even be here.
+            KeyPlan::Reuse if is_authority(stage, hands) => Ok(None),
+            KeyPlan::Reuse => old_key(stage, hands).map(Some),
+            KeyPlan::File(path) => requested_key(stage, path, hands).map(Some),
+            KeyPlan::New { .. } => Ok(None),
         })
         .collect::<Result<_, _>>()?;
     let work = || {
@@ -186,6 +208,9 @@ fn issue_one(
     old_key: Option<&PrivateKey>,
 ) -> Result<Fresh, ApplyError> {
     let recipe = &stage.recipe;
+    if let [cert, chain @ ..] = &recipe.given[..] {
+        return given(stage, cert, chain, old_key);
+    }
     let failed = |source| ApplyError::Issue {
         id: stage.credential.clone(),
         source,
@@ -194,16 +219,13 @@ fn issue_one(
         .get(&recipe.issuer)
         .ok_or_else(|| ApplyError::Missing(format!("the key of {}", recipe.issuer)))?;
     let key = match (&recipe.key, old_key) {
-        (KeyPlan::Reuse, Some(key)) => key.clone(),
-        (KeyPlan::Reuse, None) => {
-            return Err(ApplyError::Missing(format!(
-                "the key of {}",
-                stage.credential
-            )));
-        },
-        (KeyPlan::New { algorithm, form }, _) => crypto::generate(algorithm, *form)?,
+        (KeyPlan::New { algorithm, form }, _) => Some(crypto::generate(algorithm, *form)?),
+        (_, key) => key.cloned(),
     };
-    let signer = Signer::load(&key)?;
+    let spki = match &key {
+        Some(key) => Signer::load(key)?.spki().to_vec(),
+        None => authority.signer.spki().to_vec(),
+    };
     let add: Vec<San> = recipe.add.iter().map(|name| name.san.clone()).collect();
     let template = match &recipe.origin {
         Origin::Old(cert) => (**cert).clone(),
@@ -215,7 +237,7 @@ fn issue_one(
     let cert = issue::reissue(
         &template,
         authority,
-        signer.spki(),
+        &spki,
         recipe.not_before,
         recipe.not_after,
         None,
@@ -240,6 +262,35 @@ fn replaced(origin: &Origin) -> Option<crate::pki::digest::Digest> {
         Origin::Old(cert) => Some(cert.sha256()),
         Origin::New(_) => None,
     }
+}
+
+/// A certificate that somebody else issued, which must be for the key that is here.
+fn given(
+    stage: &Stage,
+    cert: &Cert,
+    chain: &[Cert],
+    key: Option<&PrivateKey>,
+) -> Result<Fresh, ApplyError> {
+    if let Some(key) = key
+        && Signer::load(key)?.public_bits() != cert.public_bits()
+    {
+        return Err(ApplyError::Missing(format!(
+            "the key of the given certificate of {}",
+            stage.credential
+        )));
+    }
+    Ok(Fresh {
+        cert: cert.clone(),
+        key: key.cloned(),
+        chain: chain.to_vec(),
+        replaces: replaced(&stage.recipe.origin),
+    })
+}
+
+/// The key that was made when the certificate was requested.
+fn requested_key(stage: &Stage, path: &Path, hands: &Hands) -> Result<PrivateKey, ApplyError> {
+    let lost = || ApplyError::Missing(format!("the requested key of {}", stage.credential));
+    PrivateKey::from_pem(&file(hands.disk, &Place::File(path.to_path_buf()))?).map_err(|_| lost())
 }
 
 /// The key that a credential has now.

@@ -293,6 +293,20 @@ pub struct PolicyArgs {
         value_delimiter = ','
     )]
     pub template: Vec<String>,
+    /// Leave CAs alone, or renew those that are due with their own keys: same name, same key, a later end
+    #[arg(
+        long,
+        value_name = "CHOICE",
+        default_value = "keep",
+        env = "RESCUE_KIT_CA"
+    )]
+    pub ca: CaChoice,
+    /// Validity of a renewed CA [default: as long as before]
+    #[arg(long, value_name = "DURATION", env = "RESCUE_KIT_CA_VALIDITY")]
+    pub ca_validity: Option<String>,
+    /// A directory with CA certificates that were renewed elsewhere, as `ca export` writes it: ca.crt, etcd-ca.crt, ...
+    #[arg(long, value_name = "DIR", env = "RESCUE_KIT_CA_FROM")]
+    pub ca_from: Option<PathBuf>,
     /// Restart those processes that do not read the new files by themselves, all, or none
     #[arg(
         long,
@@ -307,6 +321,15 @@ pub struct PolicyArgs {
     /// Stop processes although another member of etcd does not answer
     #[arg(long, env = "RESCUE_KIT_DESPITE_PEERS", value_parser = FalseyValueParser::new())]
     pub despite_peers: bool,
+}
+
+/// What is done to CAs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CaChoice {
+    /// Nothing.
+    Keep,
+    /// Those that are due get a new certificate.
+    Renew,
 }
 
 /// Which processes are restarted.

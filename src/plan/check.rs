@@ -105,7 +105,14 @@ fn sources_exist(plan: &Plan, broken: &mut Vec<String>) {
 fn own_places(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) {
     for commit in &plan.phases.commit {
         let credential = inventory.credential(&commit.credential);
-        if !credential.is_some_and(|credential| owns(credential, &commit.at)) {
+        let authority = inventory.authority(&commit.credential);
+        let of_authority = |ca: &AuthorityState| {
+            let path = commit.at.path();
+            path == ca.cert_path || ca.copies.iter().any(|copy| path == copy)
+        };
+        if !(credential.is_some_and(|credential| owns(credential, &commit.at))
+            || authority.is_some_and(of_authority))
+        {
             broken.push(format!(
                 "{} is no place of {}",
                 commit.at, commit.credential
@@ -164,7 +171,7 @@ fn whole_credentials(plan: &Plan, broken: &mut Vec<String>) {
             }
         }
         let holds = |any: &[Slot]| any.iter().any(|slot| slots.contains(slot));
-        let cert = holds(&[Slot::Cert, Slot::ClientCert, Slot::Pem]);
+        let cert = holds(&[Slot::Anchor, Slot::Cert, Slot::ClientCert, Slot::Pem]);
         let key = holds(&[Slot::Key, Slot::ClientKey, Slot::Pem]);
         let reuses = stage.recipe.key == crate::plan::step::KeyPlan::Reuse;
         if !cert || !(key || reuses) {
@@ -182,21 +189,32 @@ fn sound_certificates(plan: &Plan, inventory: &Inventory, broken: &mut Vec<Strin
         if recipe.not_before >= recipe.not_after {
             broken.push(format!("{id} would never be valid"));
         }
+        // What others issued is theirs to date, and a root is nobody's to outlive.
+        let renewed = plan
+            .phases
+            .stage
+            .iter()
+            .find(|s| s.credential == recipe.issuer);
+        let end = renewed.map(|renewed| renewed.recipe.not_after);
         match inventory
             .authority(&recipe.issuer)
             .and_then(AuthorityState::cert)
         {
+            _ if !recipe.given.is_empty() => {},
             None => broken.push(format!(
                 "{id} would be signed by {}, which is absent",
                 recipe.issuer
             )),
-            Some(ca) if recipe.not_after > ca.not_after => {
+            Some(ca) if recipe.not_after > end.unwrap_or(ca.not_after) => {
                 broken.push(format!("{id} would outlive its CA"));
             },
             Some(_) => {},
         }
-        if let (Origin::Old(old), Some(seen)) = (&recipe.origin, inventory.credential(id))
-            && seen.cert().is_none_or(|cert| cert.der != old.der)
+        let seen = inventory.credential(id).map(CredentialState::cert);
+        let seen = seen.or_else(|| inventory.authority(id).map(AuthorityState::cert));
+        if let (Origin::Old(old), Some(seen)) = (&recipe.origin, seen)
+            && recipe.given.is_empty()
+            && seen.is_none_or(|cert| cert.der != old.der)
         {
             broken.push(format!(
                 "{id} is not modelled on the certificate that is there"

@@ -8,13 +8,13 @@ use crate::pki::key::{KeyAlgorithm, KeyForm};
 use crate::pki::name::Attribute;
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
-use crate::plan::Policy;
 use crate::plan::step::{KeyPlan, Origin, Recipe, Slot, Source, Stage};
+use crate::plan::{Given, Policy};
 use crate::profile::{Credential, Profile, source};
 use crate::template;
 
 /// How long before now a new certificate begins, in seconds: as kubeadm backdates (client-go `CertificateBackdate`).
-const BACKDATE: i64 = 300;
+pub(super) const BACKDATE: i64 = 300;
 
 /// The validity of a leaf unless somebody says otherwise, in seconds: as kubeadm's.
 const YEAR: i64 = 365 * Utc::DAY;
@@ -37,6 +37,9 @@ pub fn recipe(
             "rescue-kit profile show",
         ));
     };
+    if let Some(given) = policy.given.get(&credential.id) {
+        return elsewhere(credential, given);
+    }
     let over = policy.templates.get(&credential.id);
     let (origin, mut add) = origin(credential, inventory, profile, rule, policy)?;
     add.extend(names_to_add(credential, policy, over, &origin));
@@ -61,6 +64,7 @@ pub fn recipe(
         issuer: credential.signer.clone(),
         key,
         origin,
+        given: Vec::new(),
         add,
         names,
         not_before,
@@ -70,6 +74,31 @@ pub fn recipe(
             .chain
             .present()
             .is_some_and(|chain| chain.len() > 1),
+    })
+}
+
+/// A certificate that is there already, and only has to be put in place.
+fn elsewhere(credential: &CredentialState, given: &Given) -> Result<Recipe, Finding> {
+    let Some(new) = given.chain.first() else {
+        return Err(refusal(
+            credential,
+            "was given an answer without a certificate",
+            "rescue-kit csr install DIR",
+        ));
+    };
+    let old = credential.cert().unwrap_or(new);
+    let why = "the certificate that was issued elsewhere";
+    Ok(Recipe {
+        issuer: credential.signer.clone(),
+        origin: Origin::Old(Box::new(old.clone())),
+        given: given.chain.clone(),
+        add: Vec::new(),
+        names: new.sans.iter().map(|san| wanted(san, why)).collect(),
+        key: given.key.clone().map_or(KeyPlan::Reuse, KeyPlan::File),
+        not_before: new.not_before,
+        not_after: new.not_after,
+        capped: false,
+        chain: given.chain.len() > 1,
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
+use crate::pki::cert::Cert;
 use crate::place::{Observed, Place};
 
 /// Why an authority cannot sign: code, sentence fragment, way out.
@@ -26,8 +27,13 @@ pub(super) fn inability(
     let text = first.text(now);
     Some(match first {
         Defect::Expired(_) => {
-            let way =
-                "put a CA certificate with the same key and subject and a later end in its place";
+            let way = if authority.pairs() == Some(true)
+                && authority.cert().is_some_and(Cert::self_issued)
+            {
+                "renew it with its own key: --ca renew"
+            } else {
+                "bring a certificate of it that was renewed where its key is: --ca-from DIR"
+            };
             (Code::CaExpired, about(cert, text), way)
         },
         Defect::KeyMissing => {

@@ -58,6 +58,9 @@ pub struct Recipe {
     pub issuer: String,
     /// What it is modelled on.
     pub origin: Origin,
+    /// The certificate itself, then what follows it in its file, if somebody else issued it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Cert>,
     /// Names that are added to those of the origin, each with its reason.
     pub add: Vec<WantedName>,
     /// Every name that the certificate will carry, each with all that asks for it.
@@ -88,6 +91,8 @@ pub enum Origin {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPlan {
+    /// The one that was made when the certificate was requested: its file, below the root.
+    File(PathBuf),
     /// A new one.
     New {
         /// Algorithm and size.
@@ -122,6 +127,8 @@ pub struct Commit {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Slot {
+    /// An authority's certificate in a file of certificates, in the place of the one with the same name and key.
+    Anchor,
     /// A certificate file: the leaf, then its chain.
     Cert,
     /// A kubeconfig's `client-certificate-data`.

@@ -326,8 +326,10 @@ fn issue(stage: &Stage, now: Utc) -> String {
     let key = match &recipe.key {
         KeyPlan::New { algorithm, .. } => format!("new {algorithm} key"),
         KeyPlan::Reuse => "the old key".to_owned(),
+        KeyPlan::File(_) => "the requested key".to_owned(),
     };
     let origin = match &recipe.origin {
+        _ if !recipe.given.is_empty() => ", issued elsewhere",
         Origin::New(_) => ", made from nothing",
         Origin::Old(_) => "",
     };

@@ -121,6 +121,7 @@ fn issue(stage: &Stage, view: &ReportView) -> Vec<Html> {
     let before = old.map_or_else(gone, |cert| window((cert.not_before, cert.not_after)));
     let key = match (made, &recipe.key) {
         (_, KeyPlan::Reuse) => "the old key".to_owned(),
+        (_, KeyPlan::File(_)) => "the requested key".to_owned(),
         (Some(made), _) => format!("new {}", made.key),
         (None, KeyPlan::New { algorithm, .. }) => format!("new {algorithm}"),
     };

@@ -172,6 +172,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
         objects: BTreeMap::new(),
         owner: None,
         authorities: vec![AuthorityState {
+            copies: Vec::new(),
             aliases: Vec::new(),
             id: "ca".to_owned(),
             cert_path: pki("ca.crt"),
@@ -222,6 +223,7 @@ fn plan(before: &Inventory, old: &Cert) -> Plan {
         recipe: Recipe {
             issuer: "ca".to_owned(),
             origin: Origin::Old(Box::new(old.clone())),
+            given: Vec::new(),
             add: Vec::new(),
             names: Vec::new(),
             key: KeyPlan::New {
