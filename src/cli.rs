@@ -4,6 +4,7 @@ mod answers;
 pub mod args;
 mod audit;
 mod backup;
+mod ca;
 mod context;
 mod drill;
 mod envelope;
@@ -108,6 +109,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Verify { cold_start } => verify::verify(&context, *cold_start),
         Command::Backup(command) => backup::backup(&context, command),
         Command::Audit(command) => audit::audit(&context, command),
+        Command::Ca(command) => ca::ca(&context, command),
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),
     }

@@ -162,6 +162,12 @@ fn authorities(dir: &Path, profile: &Profile) -> Result<BTreeMap<String, Given>,
     Ok(given)
 }
 
+/// Checks ids of authorities against the profile.
+pub fn known_authorities(ids: &[String], profile: &Profile) -> Result<(), Failure> {
+    let all: Vec<&str> = profile.authority.keys().map(String::as_str).collect();
+    ids.iter().try_for_each(|id| known(id, &all))
+}
+
 /// When everything must have ended, counted from now.
 pub fn deadline(global: &Global) -> Result<Option<Instant>, Failure> {
     let Some(text) = &global.deadline else {

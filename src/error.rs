@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::audit::AuditError;
 use crate::exit::Exit;
 use crate::finding::Finding;
+use crate::flow::ca::CaError;
 use crate::flow::failure::RescueError;
 use crate::flow::site::SiteError;
 use crate::profile::{builtin, nearest};
@@ -106,6 +107,13 @@ impl From<StoreError> for Failure {
             },
             _ => "nothing was changed; check the disk and your permissions",
         };
+        Self::of(Exit::Refused, &error, hint)
+    }
+}
+
+impl From<CaError> for Failure {
+    fn from(error: CaError) -> Self {
+        let hint = error.hint();
         Self::of(Exit::Refused, &error, hint)
     }
 }

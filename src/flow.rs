@@ -1,5 +1,6 @@
 //! Flows: a use case each, made of phases. They know no command line and print nothing.
 
+pub mod ca;
 pub mod failure;
 pub mod ledger;
 mod preparation;

@@ -223,6 +223,9 @@ pub enum Command {
     /// Make, list, check and restore backups
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Renew a CA with its own key, carry it to other nodes, begin a new one, bundle two
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Show, check and export the evidence
     #[command(subcommand)]
     Audit(Audit),
@@ -374,6 +377,66 @@ pub enum Runs {
         #[arg(long, value_name = "N", default_value_t = 3)]
         keep: usize,
     },
+}
+
+/// Commands on certificate authorities.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Renew CAs with their own keys, and what is due besides: as `run --ca renew`
+    Renew {
+        /// These CAs, whether they are due or not [default: those that are due]
+        ids: Vec<String>,
+        /// What is wanted.
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+    /// Write the CA certificates to a directory, for other nodes and workers: `run --ca-from DIR`
+    Export {
+        /// The directory; it is made
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Make a new CA, which nobody trusts yet, where nothing is
+    Init(CaInit),
+    /// Put the certificates of several CAs into one trust bundle
+    Bundle(CaBundle),
+}
+
+/// A new CA.
+#[derive(Args, Debug)]
+pub struct CaInit {
+    /// Its names, key and expiry: a CSR profile template (cfssl's JSON)
+    #[arg(long, value_name = "FILE")]
+    pub template: PathBuf,
+    /// The directory of its two files; it is made
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The name of its files: NAME.crt, NAME.key
+    #[arg(long, value_name = "NAME", default_value = "ca")]
+    pub name: String,
+    /// Validity [default: the template's, else ten years]
+    #[arg(long, value_name = "DURATION")]
+    pub validity: Option<String>,
+}
+
+/// A trust bundle.
+#[derive(Args, Debug)]
+pub struct CaBundle {
+    /// Files with CA certificates: the primary first, then the standby
+    #[arg(required = true, value_name = "FILE")]
+    pub certs: Vec<PathBuf>,
+    /// Write it there, where nothing is, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// As a manifest of a `ConfigMap` of this name
+    #[arg(long, value_name = "NAME")]
+    pub config_map: Option<String>,
+    /// The namespace of the `ConfigMap`
+    #[arg(long, value_name = "NAME", default_value = "kube-system")]
+    pub namespace: String,
 }
 
 /// Commands on backups.

@@ -20,8 +20,8 @@ use crate::inventory::Inventory;
 use crate::journal::{Converged, Meter, Verdict};
 use crate::pki::digest::Digest;
 use crate::place::Place;
-use crate::plan::Plan;
 use crate::plan::step::{Commit, Remaining};
+use crate::plan::{Plan, Policy};
 use crate::render::text;
 use crate::run;
 use crate::sign::AuditKey;
@@ -37,19 +37,29 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let site = context.site()?;
     let policy = config::policy(policy, &site.profile)?;
+    rescue(context, &site, &policy, keeping)
+}
+
+/// Plans by a policy, asks, and does it.
+pub(super) fn rescue(
+    context: &Context,
+    site: &Site,
+    policy: &Policy,
+    keeping: &Keeping,
+) -> Result<Exit, Failure> {
     if context.global.check {
-        let (inventory, plan) = site.plan(&policy)?;
+        let (inventory, plan) = site.plan(policy)?;
         plan::show(context, &inventory, &plan);
         return Ok(Exit::Done);
     }
     let _lock = site.lock()?;
     site.refuse_unfinished()?;
-    let (inventory, plan) = site.plan(&policy)?;
+    let (inventory, plan) = site.plan(policy)?;
     if plan.is_empty() {
         return Ok(nothing(context, &inventory));
     }
     consent(context, &inventory, &plan)?;
-    carry_out(context, &site, &inventory, plan, keeping, &|_| None)
+    carry_out(context, site, &inventory, plan, keeping, &|_| None)
 }
 
 pub(super) fn apply(context: &Context, file: &Path, keeping: &Keeping) -> Result<Exit, Failure> {
@@ -197,7 +207,7 @@ pub(super) fn nothing(context: &Context, inventory: &Inventory) -> Exit {
     Exit::Done
 }
 
-fn ask(context: &Context, question: &str) -> Result<(), Failure> {
+pub(super) fn ask(context: &Context, question: &str) -> Result<(), Failure> {
     if context.global.yes {
         return Ok(());
     }
