@@ -195,6 +195,19 @@ impl<'a> Access<'a> {
             .ok_or_else(|| format!("{id} is empty"))
     }
 
+    /// The certificates of every authority as its file holds them now.
+    pub fn anchors(&self) -> Vec<Cert> {
+        let files = self
+            .inventory
+            .authorities
+            .iter()
+            .map(|known| &known.cert_path);
+        files
+            .filter_map(|path| Cert::all_from_pem(&self.read(path).ok()?).ok())
+            .flatten()
+            .collect()
+    }
+
     /// A consumer's ports that serve a credential of the profile: the address, and the credential's id.
     pub fn ports(&self, consumer: &str) -> impl Iterator<Item = (SocketAddr, &'a str)> {
         let ports = self.inventory.live.iter().flat_map(|live| &live.ports);

@@ -8,6 +8,7 @@ mod aside;
 mod control;
 mod leadership;
 mod prove;
+mod publish;
 mod settle;
 
 use std::cell::{Cell, RefCell};
@@ -122,6 +123,13 @@ impl<'a> Actor<'a> {
         if step.act == Act::Settle {
             return self.settle();
         }
+        if step.act == Act::Publish {
+            return match way {
+                Way::Forward => self.publish(),
+                // A former certificate of the same key in the API does no harm that its file does not do.
+                Way::Back => Ok(Converged::default()),
+            };
+        }
         if let Act::Nodes(proof) = &step.act {
             return self.nodes(proof);
         }
@@ -136,7 +144,7 @@ impl<'a> Actor<'a> {
             | (Act::Restart, Way::Forward) => self.restart(consumer),
             (Act::Start, _) => self.start(consumer),
             (Act::Prove(proof), Way::Forward) => self.prove(consumer, proof),
-            (Act::Nodes(_) | Act::Settle, _) => Ok(Converged::default()),
+            (Act::Nodes(_) | Act::Publish | Act::Settle, _) => Ok(Converged::default()),
         }
     }
 

@@ -175,6 +175,7 @@ impl Plan {
         }
         let step = self.converge(id)?;
         Some(match (&step.act, way) {
+            (Act::Publish, _) => "mend the copies of CAs that live in the API".to_owned(),
             (Act::Settle, _) => "watch until everything is steady".to_owned(),
             (_, Way::Back) => format!("let {} use the old files again", step.who),
             (Act::Prove(_), _) => format!("wait until {} proves itself", step.who),

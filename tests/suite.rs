@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod authorities;
 mod bad_input;
 mod cases;
 mod contract;

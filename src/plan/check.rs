@@ -36,7 +36,7 @@ fn whole_restarts(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) 
         live.is_some_and(|live| live.consumer(who).is_some())
     };
     for (index, step) in steps.iter().enumerate() {
-        let of_node = matches!(step.act, Act::Nodes(_) | Act::Settle);
+        let of_node = matches!(step.act, Act::Nodes(_) | Act::Publish | Act::Settle);
         if !of_node && !is_known(&step.who) {
             broken.push(format!(
                 "{} is about {}, which does not run here",

@@ -121,6 +121,13 @@ pub(super) fn plan(
         Act::Settle,
         "everything stays up and holds its leases",
     );
+    let renewed = inventory
+        .authorities
+        .iter()
+        .any(|known| changed.contains(&known.id));
+    if renewed && profile.with_role(Role::ApiServer).is_some() {
+        draft.push("node", Act::Publish, "the API holds copies of the CAs");
+    }
     let steps = held.map(|(who, why)| Hold {
         id: "h01".to_owned(),
         who: who.id.clone(),

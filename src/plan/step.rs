@@ -229,6 +229,8 @@ pub enum Act {
     PutBack,
     /// Nothing is done to it; what it serves and answers proves that it uses the new files.
     Prove(Proof),
+    /// The copies of renewed authorities that live in the API are mended.
+    Publish,
     /// The whole control plane is watched until it is steady.
     Settle,
     /// Nothing is done until every kubelet reports: it has the seconds of the proof.

@@ -1,6 +1,7 @@
 //! How the components are: each is asked in its own way. What could not be asked is said, and is no pass.
 
 pub(crate) mod cluster;
+pub(crate) mod copies;
 pub(crate) mod proof;
 
 use std::net::SocketAddr;
@@ -193,6 +194,7 @@ fn ask_api(access: &Access, depth: Depth, health: &mut Vec<Check>) {
     cluster::look(access, &kube, health);
     if depth == Depth::Proof {
         proof::look(access, &kube, health);
+        copies::look(access, &kube, health);
     }
 }
 

@@ -1,0 +1,80 @@
+//! The last step after an authority was renewed: its copies in the API, which no file holds.
+
+use std::time::{Duration, Instant};
+
+use crate::access::with_causes;
+use crate::clock::wait_for;
+use crate::converge::control::millis;
+use crate::converge::{Actor, ConvergeError};
+use crate::journal::Converged;
+use crate::observe::live::copies::{self, Copy};
+
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often is looked.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long those who write copies have: the API server looks once a minute.
+const ALL: Duration = Duration::from_secs(90);
+
+impl Actor<'_> {
+    /// Mends the copies that nobody else does, and waits until others have mended theirs. What stays old is said: it
+    /// hinders nobody who verifies with the files.
+    pub(super) fn publish(&self) -> Result<Converged, ConvergeError> {
+        let watch = Instant::now();
+        let mut done = Converged::default();
+        if self.local.get() {
+            done.local = true;
+            let why = "waits for the other members of etcd: verify says later which are old";
+            done.seen.push(why.to_owned());
+            return Ok(done);
+        }
+        let (mut signal, mut last) = (None, Ok(Vec::new()));
+        wait_for(self.until(ALL), LOOK, || {
+            signal = (self.stop)();
+            if signal.is_some() {
+                return Some(());
+            }
+            last = self.mend(&mut done.seen);
+            last.as_ref().is_ok_and(Vec::is_empty).then_some(())
+        });
+        if let Some(signal) = signal {
+            return Err(ConvergeError::Interrupted(signal));
+        }
+        match last {
+            Ok(left) => done.seen.extend(left.into_iter().map(|copy| {
+                format!(
+                    "{} still holds the former certificate; it is written by {}",
+                    copy.subject, copy.by
+                )
+            })),
+            Err(why) => done
+                .seen
+                .push(format!("the copies in the API could not be mended: {why}")),
+        }
+        if done.seen.is_empty() {
+            done.seen
+                .push("every copy in the API is the present one".to_owned());
+        }
+        done.took_ms = millis(watch);
+        Ok(done)
+    }
+
+    /// Mends what can be mended; gives what is outdated still.
+    fn mend(&self, seen: &mut Vec<String>) -> Result<Vec<Copy>, String> {
+        let access = self.access();
+        let kube = access.kube(ANSWER)?;
+        let mut left = Vec::new();
+        for copy in copies::all(&access, &kube)? {
+            match &copy.mend {
+                Some((path, change)) => {
+                    kube.merge_patch(path, change)
+                        .map_err(|error| with_causes(&error))?;
+                    seen.push(format!("{} got the new certificate", copy.subject));
+                },
+                None if copy.is_outdated => left.push(copy),
+                None => {},
+            }
+        }
+        Ok(left)
+    }
+}

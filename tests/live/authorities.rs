@@ -1,0 +1,107 @@
+//! CAs that have expired: renewed with their own keys, carried to every copy, also of those in the API.
+
+use crate::control_plane::ControlPlane;
+use crate::expired::{assert_nothing_to_do, in_days};
+
+/// What `expire` is told to make authorities end a month ago.
+fn ended(ids: &str) -> [String; 8] {
+    let (begin, end) = (in_days(-3000), in_days(-30));
+    let words = [
+        "--",
+        "-cas",
+        "-only",
+        ids,
+        "-not-before",
+        &begin,
+        "-not-after",
+        &end,
+    ];
+    words.map(str::to_owned)
+}
+
+fn expire(lab: &ControlPlane, nodes: &[&str], ids: &str) {
+    let ended = ended(ids);
+    let flags: Vec<&str> = ended.iter().map(String::as_str).collect();
+    lab.lab("expire", &[nodes, &flags].concat());
+}
+
+#[test]
+fn three_expired_cas_of_a_power_cycled_node_are_renewed() {
+    let lab = ControlPlane::one();
+    lab.lab("expire", &[]);
+    expire(&lab, &[], "ca,etcd-ca,front-proxy-ca");
+    lab.lab("power-cycle", &[]);
+    lab.assert_down("cp1");
+    let refused = lab.kit("cp1", &["run", "--yes"]).exits(5);
+    refused.says("RK0101").says("--ca renew");
+    let (code, said) = lab.json("cp1", &["run", "--ca", "renew", "--yes"]);
+    assert_eq!(code, 0, "{said:#}");
+    lab.assert_recovered("cp1");
+    assert_nothing_to_do(&lab, "cp1");
+    assert_api_holds_the_ca(&lab, "cp1");
+    lab.kit("cp1", &["verify"]).ok();
+}
+
+#[test]
+fn an_expired_ca_of_etcd_or_of_the_front_proxy_alone_is_renewed() {
+    for ids in ["etcd-ca", "front-proxy-ca"] {
+        let lab = ControlPlane::one();
+        expire(&lab, &[], ids);
+        lab.lab("power-cycle", &[]);
+        let (code, said) = lab.json("cp1", &["run", "--ca", "renew", "--yes"]);
+        assert_eq!(code, 0, "{ids}: {said:#}");
+        lab.assert_recovered("cp1");
+        assert_nothing_to_do(&lab, "cp1");
+    }
+}
+
+#[test]
+fn renewed_cas_are_carried_to_the_other_nodes() {
+    let lab = ControlPlane::three();
+    lab.lab("expire", &[]);
+    expire(&lab, &[], "ca,etcd-ca,front-proxy-ca");
+    lab.lab("power-cycle", &[]);
+    lab.kit("cp1", &["run", "--ca", "renew", "--yes"]).ok();
+    lab.kit("cp1", &["ca", "export", "--out", "/root/cas"]).ok();
+    let packed = lab.shell("cp1", "tar -C /root/cas -c . | base64 -w0");
+    for node in ["cp2", "cp3"] {
+        let unpack = format!("mkdir /root/cas; echo {packed} | base64 -d | tar -C /root/cas -x");
+        lab.shell(node, &unpack);
+        lab.kit(node, &["run", "--ca-from", "/root/cas", "--yes"])
+            .ok();
+    }
+    for node in ["cp1", "cp2", "cp3"] {
+        lab.assert_recovered(node);
+        assert_nothing_to_do(&lab, node);
+        for file in ["ca.crt", "etcd/ca.crt", "front-proxy-ca.crt"] {
+            let path = format!("/etc/kubernetes/pki/{file}");
+            let of_first = lab.fingerprint("cp1", &path);
+            assert_eq!(lab.fingerprint(node, &path), of_first, "{node}: {file}");
+        }
+    }
+    assert_api_holds_the_ca(&lab, "cp1");
+}
+
+/// Pods, joining nodes and aggregated APIs learn whom to trust from these three.
+fn assert_api_holds_the_ca(lab: &ControlPlane, node: &str) {
+    let ca = lab.shell(node, "cat /etc/kubernetes/pki/ca.crt");
+    let of = |namespace: &str, name: &str, key: &str| {
+        let path = format!("jsonpath={{.data.{key}}}");
+        let words = ["get", "configmap", "-n", namespace, name, "-o", &path];
+        lab.kubectl(node, &words).ok().stdout
+    };
+    lab.wait(90, "new root CA for pods", || {
+        of("default", "kube-root-ca.crt", "ca\\.crt").trim() == ca.trim()
+    });
+    lab.wait(90, "new CA for aggregated APIs", || {
+        let held = of(
+            "kube-system",
+            "extension-apiserver-authentication",
+            "client-ca-file",
+        );
+        held.contains(ca.trim())
+    });
+    let line = "kubectl get cm -n kube-public cluster-info -o jsonpath={.data.kubeconfig} |
+        sed -n 's/.*certificate-authority-data: //p' | base64 -d";
+    assert_eq!(lab.shell(node, line).trim(), ca.trim(), "cluster-info");
+}
