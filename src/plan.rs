@@ -36,6 +36,9 @@ use step::{Act, Commit, Converge, Hold, MetaPlan, Phases, Remaining, Stage, Way}
 /// The version of the plan format that this build writes and reads.
 pub const FORMAT: u16 = 1;
 
+/// How the way out begins where an authority that has expired can be renewed on this node.
+pub const RENEWABLE: &str = "renew it with its own key: --ca renew";
+
 /// Every change, in order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

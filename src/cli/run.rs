@@ -13,6 +13,7 @@ use crate::config;
 use crate::diff::{self, Diff};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::finding::Finding;
 use crate::flow::failure::RescueError;
 use crate::flow::rescue::{Done, Means};
 use crate::flow::site::Site;
@@ -21,7 +22,7 @@ use crate::journal::{Converged, Meter, Verdict};
 use crate::pki::digest::Digest;
 use crate::place::Place;
 use crate::plan::step::{Commit, Remaining};
-use crate::plan::{Plan, Policy};
+use crate::plan::{Plan, Policy, RENEWABLE, Renewal};
 use crate::render::text;
 use crate::run;
 use crate::sign::AuditKey;
@@ -54,12 +55,35 @@ pub(super) fn rescue(
     }
     let _lock = site.lock()?;
     site.refuse_unfinished()?;
-    let (inventory, plan) = site.plan(policy)?;
+    let (inventory, plan) = planned(context, site, policy)?;
     if plan.is_empty() {
         return Ok(nothing(context, &inventory));
     }
     consent(context, &inventory, &plan)?;
     carry_out(context, site, &inventory, plan, keeping, &|_| None)
+}
+
+/// Plans. Where a CA has expired whose key is here, its renewal is proposed on a terminal; it is never done unasked.
+fn planned(context: &Context, site: &Site, policy: &Policy) -> Result<(Inventory, Plan), Failure> {
+    let refusals = match site.plan(policy) {
+        Err(RescueError::Refused(refusals)) if context.can_ask() && !context.global.yes => refusals,
+        other => return Ok(other?),
+    };
+    let is_renewable = |refusal: &Finding| refusal.hint.starts_with(RENEWABLE);
+    if !refusals.iter().any(is_renewable) {
+        return Err(RescueError::Refused(refusals).into());
+    }
+    tell(&text::findings(&refusals, &context.painter));
+    tell(
+        "A CA can be renewed with its own key: name, key and key identifier stay, so that everything it\n\
+         signed stays valid. Do not do it if the key has leaked: that takes a new CA.\n",
+    );
+    ask(context, "Renew the expired CAs with their own keys?")?;
+    let policy = Policy {
+        renewal: Renewal::Due,
+        ..policy.clone()
+    };
+    Ok(site.plan(&policy)?)
 }
 
 pub(super) fn apply(context: &Context, file: &Path, keeping: &Keeping) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
 use crate::pki::cert::Cert;
 use crate::place::{Observed, Place};
+use crate::plan::RENEWABLE;
 
 /// Why an authority cannot sign: code, sentence fragment, way out.
 pub(super) fn inability(
@@ -30,7 +31,7 @@ pub(super) fn inability(
             let way = if authority.pairs() == Some(true)
                 && authority.cert().is_some_and(Cert::self_issued)
             {
-                "renew it with its own key: --ca renew"
+                RENEWABLE
             } else {
                 "bring a certificate of it that was renewed where its key is: --ca-from DIR"
             };

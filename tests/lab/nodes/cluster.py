@@ -200,9 +200,10 @@ class Cluster:
         self.power_off(nodes)
         self.power_on(nodes)
 
-    def wait(self, timeout: float = 120) -> None:
+    def wait(self, timeout: float = 120, nodes: Sequence[Node] = ()) -> None:
         """Waits until every node's part of the control plane serves and the two leases are held by somebody alive."""
         layout = self.layout
+        nodes = nodes or self.nodes
 
         def ask(node: Node) -> None:
             try:
@@ -211,10 +212,10 @@ class Cluster:
                 raise LabError(f"{node.name}: {str(error).partition('probe: ')[2] or error}") from error
             (node.directory / "probe.log").write_text(said)
 
-        for node in self.nodes:
+        for node in nodes:
             node.running()
         with phase("control plane"):
-            each(self.nodes, ask)
+            each(nodes, ask)
 
     # Snapshots
 

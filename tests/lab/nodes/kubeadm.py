@@ -105,6 +105,8 @@ def make(cluster: "Cluster") -> None:
         with phase(f"kubeadm join of {node.name}"):
             write(node.root / "root/kubeadm.yaml", documents(join_configuration(node)))
             kubeadm(node, "join")
+        # kubeadm refuses to add a member to etcd while the one before has not started.
+        cluster.wait(nodes=[node])
 
 
 def load_images(node: "Node", file: Path) -> None:
