@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::cases;
-use crate::harness::{Node, lab_program, other, run};
+use crate::harness::{BINARY, Node, lab_program, other, run};
 
 const ALL: &str = "ca,etcd-ca,front-proxy-ca";
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
@@ -98,6 +98,19 @@ fn expired_cas_are_renewed_on_demand_alone_and_put_back_to_the_byte() {
     assert_eq!(bad.len(), 1, "only the kubelet's self-signed pair: {bad:?}");
     node.run(&["run", "--yes"]).exits(0).prints("nothing to do");
     node.run(&["rollback", "--yes"]).exits(0);
+    assert_eq!(node.snapshot(), before);
+}
+
+#[test]
+fn on_a_terminal_the_renewal_is_proposed_and_no_is_the_default() {
+    let node = ended("p256");
+    let before = node.snapshot();
+    let line = format!("{BINARY} --root {} run", node.root.display());
+    let line = format!("echo | timeout 60 script -qec '{line}' /dev/null");
+    let ran = other("bash", &["-c", &line], &node.root).exits(4);
+    ran.prints("RK0101")
+        .prints("Renew the expired CAs with their own keys?")
+        .prints("nothing was changed");
     assert_eq!(node.snapshot(), before);
 }
 
