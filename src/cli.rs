@@ -4,10 +4,12 @@ mod answers;
 pub mod args;
 mod audit;
 mod backup;
+mod break_glass;
 mod context;
 mod drill;
 mod envelope;
 mod inspect;
+mod kubeconfig;
 mod plan;
 mod profile;
 mod run;
@@ -108,6 +110,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Verify { cold_start } => verify::verify(&context, *cold_start),
         Command::Backup(command) => backup::backup(&context, command),
         Command::Audit(command) => audit::audit(&context, command),
+        Command::Kubeconfig(command) => kubeconfig::kubeconfig(&context, command),
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),
     }
