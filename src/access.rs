@@ -2,6 +2,8 @@
 //! INPUTS: the files as they are now, and the inventory that says where they are.
 //! OUTPUTS: clients of the API server and of etcd.
 
+mod login;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use crate::place::{Blob, Observed, Place};
 use crate::profile::{Consumer, Profile, Role};
 use crate::store::Disk;
 use crate::tls::ClientIdentity;
+
+pub use login::Login;
 
 /// Where container runtimes listen: containerd, CRI-O, cri-dockerd.
 const SOCKETS: [&str; 3] = [
@@ -72,6 +76,19 @@ impl<'a> Access<'a> {
         let server = self.with_role(Role::ApiServer)?;
         let (at, shown) = self.port(&server.id)?;
         let client = self.client(at, shown, id, timeout)?;
+        Ok(Kube::new(client))
+    }
+
+    /// A client of this node's API server with a credential that is in no file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::kube`].
+    pub fn kube_with(&self, identity: &ClientIdentity, timeout: Duration) -> Result<Kube, String> {
+        let server = self.with_role(Role::ApiServer)?;
+        let (at, shown) = self.port(&server.id)?;
+        let name = name_at(&self.leaf(shown)?, at);
+        let client = self.known_client(at, name, shown, identity, timeout)?;
         Ok(Kube::new(client))
     }
 
@@ -242,18 +259,24 @@ impl<'a> Access<'a> {
         identity: &str,
         timeout: Duration,
     ) -> Result<Client, String> {
+        self.known_client(at, name, served, &self.identity(identity)?, timeout)
+    }
+
+    fn known_client(
+        &self,
+        at: SocketAddr,
+        name: String,
+        served: &str,
+        identity: &ClientIdentity,
+        timeout: Duration,
+    ) -> Result<Client, String> {
         let shown = self.credential(served)?;
         let authority = self.inventory.authority(&shown.signer);
         let anchors = authority.ok_or_else(|| format!("{served} has no CA"))?;
         let roots = Cert::all_from_pem(&self.read(&anchors.cert_path)?);
         let roots = roots.map_err(|error| format!("{}: {error}", anchors.id))?;
         let roots: Vec<Vec<u8>> = roots.into_iter().map(|cert| cert.der).collect();
-        let client = Client::new(
-            Endpoint { at, name },
-            &roots,
-            Some(&self.identity(identity)?),
-            timeout,
-        );
+        let client = Client::new(Endpoint { at, name }, &roots, Some(identity), timeout);
         client.map_err(|error| with_causes(&error))
     }
 
@@ -268,12 +291,17 @@ impl<'a> Access<'a> {
     }
 
     fn read(&self, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-        match self.disk.read(&Place::File(path.to_path_buf())) {
-            Ok(Observed::Present((_, Blob::File(bytes)))) => Ok(bytes),
-            Ok(Observed::Unknown(why)) => Err(format!("{} {why}", path.display())),
-            Ok(_) => Err(format!("{} does not exist", path.display())),
-            Err(error) => Err(error.to_string()),
-        }
+        read(self.disk, path)
+    }
+}
+
+/// A file's bytes, or a sentence that begins with its path.
+fn read(disk: &Disk, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    match disk.read(&Place::File(path.to_path_buf())) {
+        Ok(Observed::Present((_, Blob::File(bytes)))) => Ok(bytes),
+        Ok(Observed::Unknown(why)) => Err(format!("{} {why}", path.display())),
+        Ok(_) => Err(format!("{} does not exist", path.display())),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -4,11 +4,13 @@ mod answers;
 pub mod args;
 mod audit;
 mod backup;
+mod break_glass;
 mod ca;
 mod context;
 mod drill;
 mod envelope;
 mod inspect;
+mod kubeconfig;
 mod plan;
 mod profile;
 mod run;
@@ -110,6 +112,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Backup(command) => backup::backup(&context, command),
         Command::Audit(command) => audit::audit(&context, command),
         Command::Ca(command) => ca::ca(&context, command),
+        Command::Kubeconfig(command) => kubeconfig::kubeconfig(&context, command),
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::inventory::{CredentialState, Inventory};
+use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
 use crate::plan::Plan;
@@ -77,17 +78,23 @@ pub fn planned(inventory: &Inventory, plan: &Plan) -> Diff {
     diff
 }
 
+impl Face {
+    /// What can be seen of this certificate.
+    pub fn of(id: &str, cert: &Cert) -> Self {
+        Self {
+            id: id.to_owned(),
+            subject: cert.subject.to_string(),
+            serial: Some(cert.serial_hex()),
+            not_before: cert.not_before,
+            not_after: cert.not_after,
+            sans: words(&cert.sans),
+            sha256: Some(cert.sha256()),
+        }
+    }
+}
+
 fn face(credential: &CredentialState) -> Option<Face> {
-    let cert = credential.cert()?;
-    Some(Face {
-        id: credential.id.clone(),
-        subject: cert.subject.to_string(),
-        serial: Some(cert.serial_hex()),
-        not_before: cert.not_before,
-        not_after: cert.not_after,
-        sans: words(&cert.sans),
-        sha256: Some(cert.sha256()),
-    })
+    Some(Face::of(&credential.id, credential.cert()?))
 }
 
 fn words(sans: &[crate::pki::san::San]) -> Vec<String> {

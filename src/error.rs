@@ -6,7 +6,7 @@ use crate::audit::AuditError;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::flow::ca::CaError;
-use crate::flow::failure::RescueError;
+use crate::flow::failure::{AccessError, RescueError};
 use crate::flow::site::SiteError;
 use crate::profile::{builtin, nearest};
 use crate::run::RunError;
@@ -165,10 +165,35 @@ impl From<RescueError> for Failure {
     }
 }
 
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Rescue(error) => error.into(),
+            AccessError::Refused { ref hint, .. } => Self::of(Exit::Refused, &error, hint),
+            AccessError::Failed { .. } => Self::of(
+                Exit::RolledBack,
+                &error,
+                "mend what is named, or choose another way: rescue-kit kubeconfig break-glass --help",
+            ),
+            AccessError::Stuck { ref run, .. } => {
+                let hint = format!("rescue-kit kubeconfig break-glass --revoke {run}");
+                Self {
+                    changed: true,
+                    ..Self::of(Exit::Stuck, &error, &hint)
+                }
+            },
+        }
+    }
+}
+
 /// Exit code and next command of every way in which a rescue can fail.
 fn ending(error: &RescueError) -> (Exit, String) {
     let text = str::to_owned;
     match error {
+        RescueError::Access(run) => (
+            Exit::Refused,
+            format!("rescue-kit kubeconfig break-glass --revoke {run}"),
+        ),
         RescueError::Audit { run, .. } => (Exit::Stuck, format!("rescue-kit audit pack {run}")),
         RescueError::Backup(_) => (
             Exit::Refused,

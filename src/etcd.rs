@@ -4,6 +4,8 @@
 //! expired one, the gateway refuses with 503 what [`Etcd::health`] still answers, and goes on so after the file is renewed
 //! until its next try: up to 2 minutes later, gRPC's longest back-off (seen with 3.6.5).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::https::{Client, HttpsError, Response};
@@ -99,6 +101,7 @@ const HEALTH: &str = "/health";
 const STATUS: &str = "/v3/maintenance/status";
 const MEMBERS: &str = "/v3/cluster/member/list";
 const ALARM: &str = "/v3/maintenance/alarm";
+const RANGE: &str = "/v3/kv/range";
 const TRANSFER: &str = "/v3/maintenance/transfer-leadership";
 
 impl Etcd {
@@ -169,6 +172,19 @@ impl Etcd {
             (member, text(alarm, "alarm"))
         };
         Ok(objects(&answer, "alarms").map(alarm).collect())
+    }
+
+    /// The value of a key; `None` if there is none.
+    pub fn value(&self, key: &str) -> Result<Option<Vec<u8>>, EtcdError> {
+        let answer = self.ask(RANGE, &json!({ "key": STANDARD.encode(key) }))?;
+        let Some(pair) = objects(&answer, "kvs").next() else {
+            return Ok(None);
+        };
+        let value = STANDARD.decode(text(pair, "value"));
+        value.map(Some).map_err(|_| EtcdError::Malformed {
+            path: RANGE,
+            why: "a value is not base64",
+        })
     }
 
     /// Makes the member `to` the leader. Only the leader can be asked.

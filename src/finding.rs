@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
+use crate::grant::Standing;
 use crate::inventory::{
     AuthorityState, CredentialState, Found, FoundKind, Inventory, KeyPairState, Placement,
 };
@@ -155,6 +156,9 @@ pub enum Code {
     /// A key pair's halves do not fit or cannot be read.
     #[serde(rename = "RK0401")]
     KeyPair,
+    /// Access that was given for a while is still there.
+    #[serde(rename = "RK0701")]
+    Granted,
     /// A certificate outside of the profile has expired or is about to.
     #[serde(rename = "RK0501")]
     FoundExpired,
@@ -197,9 +201,31 @@ pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> 
         all.extend(live.obstacles.iter().map(Finding::of_obstacle));
         all.extend(running::findings(live, inventory, profile));
     }
-    let rank = |f: &Finding| (f.severity, class(f.code), profile.rank(&f.subject));
-    all.sort_by_key(rank);
+    sort(&mut all, profile);
     all
+}
+
+/// Puts findings into their order.
+pub fn sort(findings: &mut [Finding], profile: &Profile) {
+    let rank = |f: &Finding| (f.severity, class(f.code), profile.rank(&f.subject));
+    findings.sort_by_key(rank);
+}
+
+impl Finding {
+    /// What is to be said of access that was given and not taken back. Over, it is only litter.
+    pub fn of_standing(standing: &Standing, now: Utc) -> Self {
+        let severity = if standing.is_valid(now) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        let hint = format!(
+            "rescue-kit kubeconfig break-glass --revoke {}",
+            standing.run
+        );
+        let user = &standing.grant.user;
+        finding(Code::Granted, severity, user, standing.text(now), hint)
+    }
 }
 
 /// The first cause in one sentence; `None` if nothing is critical.
@@ -242,7 +268,7 @@ fn class(code: Code) -> u8 {
         Code::CaExpired | Code::CaExpiring | Code::CaUnusable => 2,
         // What does not run or answer is a consequence of what is above it.
         Code::Unwell | Code::NotServed | Code::NotRestarted | Code::Peer => 4,
-        Code::FoundExpired | Code::FoundUnreadable => 5,
+        Code::FoundExpired | Code::FoundUnreadable | Code::Granted => 5,
         _ => 3,
     }
 }
@@ -556,14 +582,14 @@ fn found_findings(inventory: &Inventory, renew_before: i64) -> Vec<Finding> {
 
 fn found_expired(found: &Found, subject: &str, defect: &Defect, now: Utc) -> Option<Finding> {
     let (severity, hint) = match found.kind {
-        FoundKind::KubeletOld => return None,
+        FoundKind::KubeconfigOld | FoundKind::KubeletOld => return None,
         FoundKind::KubeletServing => (
             Severity::Info,
             "it is self-signed; for a new one remove it with its key, and restart the kubelet",
         ),
         FoundKind::Kubeconfig => (
             Severity::Warning,
-            "it is a copy; replace it with the renewed kubeconfig once the rescue is done",
+            "it is a copy; once the rescue is done: rescue-kit kubeconfig refresh",
         ),
         FoundKind::Bundle | FoundKind::Certificate => (
             Severity::Warning,

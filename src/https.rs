@@ -12,6 +12,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, Stream};
 
+use crate::pki::token::Token;
 use crate::tls::{self, ClientIdentity, TlsError, Wire};
 
 use message::{Broken, Request};
@@ -91,6 +92,7 @@ pub struct Client {
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
     timeout: Duration,
+    bearer: Option<Token>,
 }
 
 impl Client {
@@ -129,6 +131,7 @@ impl Client {
             name,
             config: Arc::new(config),
             timeout,
+            bearer: None,
         })
     }
 
@@ -141,6 +144,13 @@ impl Client {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// The same with a token that is sent along with each request.
+    #[must_use]
+    pub fn with_bearer(mut self, token: Token) -> Self {
+        self.bearer = Some(token);
         self
     }
 
@@ -164,6 +174,7 @@ impl Client {
             port: at.port(),
             content_type,
             body,
+            bearer: self.bearer.as_ref(),
         };
         let bytes = request.to_bytes()?;
         let failed = |error: &Error| TlsError::Handshake {
@@ -221,6 +232,7 @@ pub fn get_in_clear(at: SocketAddr, path: &str, timeout: Duration) -> Result<Res
         port: at.port(),
         content_type: None,
         body: None,
+        bearer: None,
     };
     let bytes = request.to_bytes()?;
     let mut wire = Wire::open(at, timeout)?;

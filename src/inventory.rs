@@ -264,6 +264,8 @@ pub enum FoundKind {
     Certificate,
     /// A kubeconfig with a client certificate.
     Kubeconfig,
+    /// A kubeconfig as it was before a refresh, which keeps it.
+    KubeconfigOld,
     /// A credential that the kubelet used before; it keeps its old ones.
     KubeletOld,
     /// The kubelet's self-signed serving certificate.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grant::{Grant, Standing};
 use crate::live::Check;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
@@ -83,6 +84,33 @@ pub enum Body {
     Staged {
         /// By step.
         contents: BTreeMap<StepId, Option<Digest>>,
+    },
+    /// Access is about to be given: everything that has to be taken back, named before it is made.
+    Granting {
+        /// What is given.
+        grant: Box<Grant>,
+        /// The certificates that are issued for it, those included that only make its objects and are never written.
+        issued: Vec<Issued>,
+    },
+    /// The access works.
+    Granted {
+        /// Who the API server saw; nobody if it was not asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<String>,
+        /// When it ends by itself; none if it does not.
+        not_after: Option<Utc>,
+        /// The serial number of the certificate, hexadecimal, or the name of the token; empty if it has none.
+        serial: String,
+    },
+    /// The access was taken back.
+    Revoked {
+        /// The paths of what was there and is gone.
+        removed: Vec<String>,
+        /// What was seen of it afterwards, each a sentence fragment.
+        seen: Vec<String>,
+        /// The certificates that were issued to take it back, never written.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        issued: Vec<Issued>,
     },
     /// How available the API server was.
     Meter(Meter),
@@ -494,12 +522,43 @@ pub fn meter(log: &[Record]) -> Option<&Meter> {
 
 /// What the run issued, in order.
 pub fn issued(log: &[Record]) -> impl Iterator<Item = &Issued> {
-    log.iter().filter_map(|record| match &record.body {
+    log.iter().flat_map(|record| match &record.body {
         Body::Outcome {
             result: Ok(Evidence::Issued(issued)),
             ..
-        } => Some(&**issued),
-        _ => None,
+        } => std::slice::from_ref(&**issued),
+        Body::Granting { issued, .. } | Body::Revoked { issued, .. } => issued,
+        _ => &[],
+    })
+}
+
+/// The access that the run gave, as it was found to be.
+pub fn grant(log: &[Record]) -> Option<Grant> {
+    let mut given: Option<Grant> = None;
+    for record in log {
+        match &record.body {
+            Body::Granting { grant, .. } => given = Some((**grant).clone()),
+            Body::Granted { not_after, .. } => {
+                if let Some(grant) = &mut given {
+                    grant.not_after = *not_after;
+                }
+            },
+            _ => {},
+        }
+    }
+    given
+}
+
+/// The access that the run gave and that was not taken back.
+pub fn standing(log: &[Record]) -> Option<Standing> {
+    let any = |wanted: fn(&Body) -> bool| log.iter().any(|record| wanted(&record.body));
+    if any(|body| matches!(body, Body::Revoked { .. })) {
+        return None;
+    }
+    Some(Standing {
+        run: begin(log)?.run.clone(),
+        grant: grant(log)?,
+        tried: any(|body| matches!(body, Body::Granted { .. })),
     })
 }
 

@@ -1,8 +1,14 @@
 //! The Kubernetes API, as much of it as a rescue needs: is it ready, who are we, does a write stay, who leads.
 
+mod account;
+mod stored;
+
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::https::{Client, HttpsError, Response};
+
+pub use stored::stored_uid;
 
 /// How many characters of an error's text are kept.
 const MAX_TEXT: usize = 1024;
@@ -254,12 +260,23 @@ impl Kube {
         object: Option<&Value>,
     ) -> Result<Value, KubeError> {
         let body = object.map(Value::to_string);
-        let body = body.as_ref().map(String::as_bytes);
+        self.send(method, path, kind, body.as_ref().map(String::as_bytes))
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        kind: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Result<Value, KubeError> {
         let response = self.client.request(method, path, kind, body)?;
         if !is_success(&response) {
             return Err(refusal(path, &response));
         }
-        serde_json::from_slice(&response.body).map_err(|_| KubeError::Malformed {
+        // It may hold a token.
+        let body = Zeroizing::new(response.body);
+        serde_json::from_slice(&body).map_err(|_| KubeError::Malformed {
             path: path.to_owned(),
             why: "it is not JSON",
         })

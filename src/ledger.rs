@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::grant::{Grant, Kind};
 use crate::journal::{self, Body, Record, Way};
 use crate::pki::name::printable;
 use crate::pki::utc::Utc;
@@ -15,13 +16,14 @@ pub struct Entry {
     pub cert_name: String,
     /// What happened to it.
     pub action: Action,
-    /// The last second of validity of the certificate that is meant.
+    /// The last second of validity of the certificate that is meant; the end of 9999 if it has none (RFC 5280, section
+    /// 4.1.2.5).
     pub expire_date: Utc,
     /// Who.
     pub operator: String,
     /// When.
     pub created_at: Utc,
-    /// The serial number of the certificate that is meant, hexadecimal.
+    /// The serial number of the certificate that is meant, hexadecimal; of a token its name.
     pub serial: String,
     /// The run.
     pub run: String,
@@ -33,7 +35,7 @@ pub struct Entry {
 pub enum Action {
     /// There was none before.
     Create,
-    /// A rollback took it away again. No CRL tells of it: Kubernetes reads none.
+    /// A rollback or a revocation took it away again. No CRL tells of it: Kubernetes reads none.
     Revoke,
     /// It took the place of another.
     Update,
@@ -64,6 +66,17 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
         } = &record.body
         {
             operator = other;
+        }
+        if let Some((action, grant, serial)) = of_grant(&record.body, log) {
+            entries.push(Entry {
+                cert_name: name_of(&grant),
+                action,
+                expire_date: grant.not_after.unwrap_or_else(|| Utc::from_unix(i64::MAX)),
+                operator: operator.clone(),
+                created_at: record.at,
+                serial,
+                run: begin.run.clone(),
+            });
         }
         let Body::Outcome {
             step,
@@ -99,6 +112,28 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
         });
     }
     entries
+}
+
+/// What a line says of access that was given or taken back: with which serial number. What never worked was never there.
+fn of_grant(body: &Body, log: &[Record]) -> Option<(Action, Grant, String)> {
+    let action = match body {
+        Body::Granted { .. } => Action::Create,
+        Body::Revoked { .. } => Action::Revoke,
+        _ => return None,
+    };
+    let serial = log.iter().find_map(|record| match &record.body {
+        Body::Granted { serial, .. } => Some(serial.clone()),
+        _ => None,
+    })?;
+    Some((action, journal::grant(log)?, serial))
+}
+
+/// The user is the name that an auditor meets again in the API server's log.
+fn name_of(grant: &Grant) -> String {
+    match grant.kind {
+        Kind::User => format!("user:{}", grant.user),
+        _ => grant.user.clone(),
+    }
 }
 
 /// The credential that this commit step puts wholly in place (or takes wholly away): its last in that direction.
@@ -158,7 +193,7 @@ pub fn sql(entries: &[Entry]) -> String {
 
 fn fields(entry: &Entry) -> [String; 7] {
     [
-        entry.cert_name.clone(),
+        printable(&entry.cert_name),
         entry.action.word().to_owned(),
         entry.expire_date.to_string(),
         printable(&entry.operator),

@@ -28,7 +28,7 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`live`], [`profile`], [`inventory`], [`stale`], [`gate`], [`defect`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
+//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`inventory`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
 //! | L1 edges | [`clock`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
 //! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
@@ -64,6 +64,7 @@ pub mod facts;
 pub mod finding;
 pub mod flow;
 pub mod gate;
+pub mod grant;
 pub mod https;
 pub mod inventory;
 pub mod issue;
@@ -76,6 +77,7 @@ pub mod live;
 pub mod manifest;
 pub mod meter;
 pub mod observe;
+pub mod passwd;
 pub mod pki;
 pub mod place;
 pub mod plan;

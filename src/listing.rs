@@ -1,5 +1,7 @@
 //! The listing: one row for every certificate of an inventory, as tables and JSON show it.
 
+pub mod kubeconfig;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -170,7 +172,7 @@ fn of_found(found: &Found, now: Utc, renew_before: i64) -> Vec<Row> {
             format!("{id}#{}", index + 1)
         };
         let kind = match found.kind {
-            FoundKind::Kubeconfig => RowKind::Kubeconfig,
+            FoundKind::Kubeconfig | FoundKind::KubeconfigOld => RowKind::Kubeconfig,
             FoundKind::KubeletOld | FoundKind::KubeletServing => RowKind::Kubelet,
             _ if cert.is_ca => RowKind::Ca,
             _ => RowKind::Leaf,

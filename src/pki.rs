@@ -17,4 +17,5 @@ pub mod pem;
 pub mod san;
 pub mod tbs;
 pub(crate) mod tlv;
+pub mod token;
 pub mod utc;

@@ -71,6 +71,8 @@ pub struct Plan {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
+    /// Access for somebody: nothing of the node changes, and the journal tells the rest.
+    Access,
     /// New certificates.
     Rescue,
     /// The files of a backup: its path.

@@ -1,5 +1,7 @@
 //! Rendering: values in, strings out.
 
 pub mod html;
+pub mod ics;
+pub mod kubeconfigs;
 pub mod prometheus;
 pub mod text;

@@ -1,4 +1,8 @@
-//! The CSR profile templates that are compiled in.
+//! The templates that are compiled in: CSR profiles, kubeconfigs, manifests.
+
+pub mod kubeconfig;
+
+use zeroize::Zeroizing;
 
 /// Name and text of every template in `templates/` that a profile may name.
 const TEXTS: [(&str, &str); 3] = [
@@ -20,5 +24,51 @@ pub fn text(name: &str) -> Option<&'static str> {
         .map(|(_, text)| *text)
 }
 
-/// A kubeconfig that starts from nothing; `{cluster}`, `{server}`, `{user}`, `{ca}`, `{cert}`, `{key}` are its holes.
+/// A kubeconfig with a token; `{cluster}`, `{server}`, `{user}`, `{context}`, `{ca}`, `{token}` are its holes.
+pub const KUBECONFIG_TOKEN: &str = include_str!("../templates/kubeconfig-token.yaml");
+
+/// What gives somebody a role for a while; `{name}`, `{role}`, `{run}`, `{until}`, `{subject}` are its holes.
+pub const BINDING: &str = include_str!("../templates/break-glass/binding.yaml");
+/// The account that gets the role; `{name}`, `{run}`, `{until}`.
+pub const ACCOUNT: &str = include_str!("../templates/break-glass/account.yaml");
+/// A token of the account that does not end by itself; `{name}`, `{run}`, `{until}`.
+pub const SECRET: &str = include_str!("../templates/break-glass/secret.yaml");
+
+/// Fills the holes of a text, each `{name}`, in one pass: what is filled in is not looked at again.
+pub fn fill(text: &str, holes: &[(&str, &str)]) -> Zeroizing<String> {
+    let longest: usize = holes.iter().map(|(_, value)| value.len()).sum();
+    // Keys are filled in: the room is taken at once, so that no growing text leaves copies.
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + 4 * longest));
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let hole = after.split_once('}').and_then(|(name, tail)| {
+            let found = holes.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (value, tail))
+        });
+        if let Some((value, tail)) = hole {
+            out.push_str(value);
+            rest = tail;
+        } else {
+            out.push('{');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A kubeconfig that starts from nothing; `{cluster}`, `{server}`, `{user}`, `{context}`, `{ca}`, `{cert}`, `{key}` are its
+/// holes.
 pub const KUBECONFIG: &str = include_str!("../templates/kubeconfig.yaml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fills_each_hole_once_and_leaves_other_braces() {
+        let text = fill("{a}{b} {x} {a", &[("a", "{b}"), ("b", "2")]);
+        assert_eq!(text.as_str(), "{b}2 {x} {a");
+    }
+}

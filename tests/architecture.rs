@@ -5,19 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 20] = [
+const DOMAIN: [&str; 22] = [
     "pki",
     "facts",
     "place",
     "template",
     "manifest",
     "unit_file",
+    "passwd",
     "live",
     "profile",
     "inventory",
     "stale",
     "gate",
     "defect",
+    "grant",
     "finding",
     "listing",
     "verification",

@@ -9,6 +9,8 @@
     reason = "tests damage nodes and run programs, as the tool must not"
 )]
 
+#[path = "live/access.rs"]
+mod access;
 #[path = "live/authorities.rs"]
 mod authorities;
 #[path = "live/cold_start.rs"]

@@ -64,6 +64,39 @@ fn the_search_finds_a_key_where_there_is_one() {
     );
 }
 
+#[test]
+fn no_byte_of_a_users_new_key_is_in_what_tells_of_it() {
+    for case in ["rsa", "p256"] {
+        let node = Node::real(case, "expired");
+        let out = node.path("/made/jane.conf");
+        fs::create_dir(out.parent().unwrap()).unwrap();
+        let words = ["kubeconfig", "user", "--client-name", "jane", "--out"];
+        node.run(&[&words[..], &[out.to_str().unwrap()]].concat())
+            .exits(0);
+        let mut secrets = BTreeMap::new();
+        collect(out.parent().unwrap(), &mut secrets);
+        assert!(secrets.len() > 4, "{case}: only {} secrets", secrets.len());
+        let audit = Unpacked::of(&node);
+        for file in audit.files() {
+            let bytes = fs::read(audit.dir.join(&file)).unwrap();
+            assert_eq!(
+                found(&bytes, &secrets),
+                Vec::<String>::new(),
+                "{case}: {file}"
+            );
+        }
+        for file in fs::read_dir(node.newest_run()).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!(
+                found(&bytes, &secrets),
+                Vec::<String>::new(),
+                "{case}: {path:?}"
+            );
+        }
+    }
+}
+
 fn nothing_leaks(case: &str, node: &Node, secrets: &BTreeMap<Vec<u8>, String>) {
     let audit = Unpacked::of(node);
     let mut read = 0;

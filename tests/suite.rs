@@ -8,6 +8,7 @@
     reason = "tests damage files and run programs, as the tool must not"
 )]
 
+mod access;
 mod architecture;
 mod authorities;
 mod bad_input;

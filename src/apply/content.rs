@@ -182,7 +182,9 @@ fn bundle(
 
 /// A kubeconfig whose credential values are still to be put in.
 fn blank(user: &str, server: &str) -> Bytes {
+    let context = format!("{user}@kubernetes");
     let holes = [
+        ("{context}", context.as_str()),
         ("{cluster}", "kubernetes"),
         ("{server}", server),
         ("{user}", user),

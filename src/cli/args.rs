@@ -229,6 +229,9 @@ pub enum Command {
     /// Show, check and export the evidence
     #[command(subcommand)]
     Audit(Audit),
+    /// List, refresh and make kubeconfigs, and break the glass
+    #[command(subcommand)]
+    Kubeconfig(KubeconfigCommand),
     /// Show, detect and check layouts
     #[command(subcommand)]
     Profile(ProfileCommand),
@@ -511,6 +514,118 @@ pub enum LedgerFormat {
     Json,
     /// A table and its rows.
     Sql,
+}
+
+/// Commands on kubeconfigs.
+#[derive(Debug, Subcommand)]
+pub enum KubeconfigCommand {
+    /// Show every kubeconfig: user, groups, expiry, server, whether the API server takes it
+    List {
+        /// Kubeconfigs that lie elsewhere
+        files: Vec<PathBuf>,
+    },
+    /// Give the copies in root's home and the sudo user's what the administrator's kubeconfig holds
+    Refresh {
+        /// Another user of the node whose copy is refreshed
+        #[arg(
+            long = "for",
+            value_name = "USER",
+            value_delimiter = ',',
+            env = "RESCUE_KIT_FOR"
+        )]
+        users: Vec<String>,
+        /// Where the dates go.
+        #[command(flatten)]
+        calendar: Calendar,
+    },
+    /// Make a kubeconfig for somebody, certified by the node's CA
+    User(UserArgs),
+    /// Get in while the cluster is fine and every administrator's kubeconfig has expired; access for an hour at most
+    BreakGlass(BreakGlassArgs),
+}
+
+/// Where the dates go.
+#[derive(Args, Clone, Debug)]
+pub struct Calendar {
+    /// Write a calendar entry for the new date there (iCalendar); never overwrites
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_ICS")]
+    pub ics: Option<PathBuf>,
+}
+
+/// A kubeconfig for somebody.
+#[derive(Args, Clone, Debug)]
+pub struct UserArgs {
+    /// The user's name
+    #[arg(
+        long,
+        value_name = "CN",
+        default_value = "kubernetes-admin",
+        env = "RESCUE_KIT_CLIENT_NAME"
+    )]
+    pub client_name: String,
+    /// A group; by default what kubeadm of the node's version gives to its own users, others have none
+    #[arg(long, value_name = "O", value_delimiter = ',', env = "RESCUE_KIT_ORG")]
+    pub org: Vec<String>,
+    /// Validity; cut to the end of the CA
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "365d",
+        env = "RESCUE_KIT_VALIDITY"
+    )]
+    pub validity: String,
+    /// Write it there, for its owner only, instead of to stdout; never overwrites
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where the dates go.
+    #[command(flatten)]
+    pub calendar: Calendar,
+}
+
+/// Access for whoever has none left.
+#[derive(Args, Clone, Debug)]
+pub struct BreakGlassArgs {
+    /// The cluster role that is given
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "view",
+        env = "RESCUE_KIT_ROLE"
+    )]
+    pub role: String,
+    /// Validity, an hour at most
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub validity: String,
+    /// Go by the access of this kubeconfig, not by the CA's key
+    #[arg(long, value_name = "KUBECONFIG", env = "RESCUE_KIT_WITH")]
+    pub with: Option<PathBuf>,
+    /// Put the token into a Secret; it does not end by itself
+    #[arg(long)]
+    pub token_secret: bool,
+    /// Print the manifest for somebody else to apply, and do nothing
+    #[arg(long, conflicts_with_all = ["mint_token", "revoke"])]
+    pub print: bool,
+    /// The last way: sign a token of an existing service account with the cluster's own key
+    #[arg(long, requires = "service_account", conflicts_with_all = ["with", "token_secret", "revoke"])]
+    pub mint_token: bool,
+    /// The service account whose token is signed
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "mint_token")]
+    pub service_account: Option<String>,
+    /// Its uid; read from etcd if not given
+    #[arg(long, value_name = "UID", requires = "mint_token")]
+    pub uid: Option<String>,
+    /// Write the kubeconfig there, for its owner only, instead of into the run's directory; never overwrites
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Take back the access of a run, or all that was given
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
+    pub revoke: Option<String>,
+    /// Where the dates go.
+    #[command(flatten)]
+    pub calendar: Calendar,
+    /// The Ed25519 key that signs the audit: OpenSSH or PKCS#8; without it a key is made and forgotten
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_SIGN_KEY")]
+    pub sign_key: Option<PathBuf>,
 }
 
 /// Commands on profiles.

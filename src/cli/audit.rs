@@ -101,6 +101,27 @@ fn told(run: &Run, body: &Body) -> String {
         } => {
             format!("{step} {}failed: {}", direction(way), printable(why))
         },
+        Body::Granting { grant, issued } => {
+            let by = grant.kind.word();
+            let also = match issued.len() {
+                0 | 1 => "",
+                _ => ", by a second certificate of system:masters that is written nowhere",
+            };
+            format!("access for {} intended: {by}{also}", printable(&grant.user))
+        },
+        Body::Granted {
+            seen, not_after, ..
+        } => {
+            let end = not_after.map_or_else(|| "it is revoked".to_owned(), |end| end.to_string());
+            let seen = seen.as_deref().map_or_else(String::new, printable);
+            format!("access given until {end} {seen}")
+                .trim_end()
+                .to_owned()
+        },
+        Body::Revoked { removed, seen, .. } => {
+            let what: Vec<&str> = removed.iter().chain(seen).map(String::as_str).collect();
+            format!("access taken back: {}", printable(&what.join("; ")))
+        },
         Body::Meter(meter) => format!("{} ms without the API server", meter.down_ms),
         Body::Staged { contents } => format!("{} new contents are ready", contents.len()),
         Body::End(verdict) => format!("ended: {verdict:?}"),

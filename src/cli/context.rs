@@ -142,6 +142,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Who became root by sudo, if somebody did.
+    pub(super) fn sudo_user() -> Option<String> {
+        environment("SUDO_USER").filter(|user| !user.is_empty() && user != "root")
+    }
+
     /// How progress is shown.
     pub(super) fn progress(&self) -> Mode {
         match self.global.progress {

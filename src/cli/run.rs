@@ -231,6 +231,7 @@ pub(super) fn nothing(context: &Context, inventory: &Inventory) -> Exit {
     Exit::Done
 }
 
+/// Asks for consent to something that needs no explanation.
 pub(super) fn ask(context: &Context, question: &str) -> Result<(), Failure> {
     if context.global.yes {
         return Ok(());

@@ -144,3 +144,21 @@ fn refusals_are_told_in_etcds_words() {
     );
     assert!(said(etcd.status().unwrap_err()).ends_with("it names no member"));
 }
+
+#[test]
+fn reads_the_value_of_a_key() {
+    let etcd = fake(|path, body| {
+        assert_eq!(path, "/v3/kv/range");
+        let text = match body {
+            r#"{"key":"L2E="}"# => {
+                r#"{"header":{},"kvs":[{"key":"L2E=","value":"AAE="}],"count":"1"}"#
+            },
+            r#"{"key":"L2I="}"# => r#"{"header":{}}"#,
+            _ => r#"{"kvs":[{"value":"!"}]}"#,
+        };
+        (200, text.to_owned())
+    });
+    assert_eq!(etcd.value("/a").unwrap(), Some(vec![0, 1]));
+    assert_eq!(etcd.value("/b").unwrap(), None);
+    assert!(matches!(etcd.value("/c"), Err(EtcdError::Malformed { .. })));
+}

@@ -13,6 +13,9 @@ use crate::store::StoreError;
 /// Why a rescue did not happen, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RescueError {
+    /// The run gave somebody access, which is not undone by putting files back.
+    #[error("the run {0} gave access, and changed no file of the node")]
+    Access(String),
     /// The audit cannot be written; the rest is done.
     #[error("the run {run} is done, but its audit could not be written")]
     Audit {
@@ -112,6 +115,59 @@ pub enum RescueError {
         /// The first check that failed.
         why: String,
     },
+}
+
+/// Why access was not given, renewed or taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// It did not work, and what was made for it is gone again.
+    #[error("the run {run} gave no access and was undone: {why}")]
+    Failed {
+        /// The run.
+        run: String,
+        /// Why.
+        why: String,
+    },
+    /// It was refused before anything was made.
+    #[error("{why}")]
+    Refused {
+        /// Why, as a sentence fragment.
+        why: String,
+        /// What to type or do next.
+        hint: String,
+    },
+    /// Runs, journals, audits.
+    #[error(transparent)]
+    Rescue(#[from] RescueError),
+    /// What was made for it may still be there.
+    #[error("the access of the run {run} could not be taken back: {why}")]
+    Stuck {
+        /// The run.
+        run: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl AccessError {
+    pub(super) fn refused(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused {
+            why: why.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl From<StoreError> for AccessError {
+    fn from(error: StoreError) -> Self {
+        Self::Rescue(error.into())
+    }
+}
+
+impl From<RunError> for AccessError {
+    fn from(error: RunError) -> Self {
+        Self::Rescue(error.into())
+    }
 }
 
 impl From<Refusals> for RescueError {

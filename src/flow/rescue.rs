@@ -105,6 +105,14 @@ impl Done {
     }
 }
 
+/// A run that gave access has nothing that could be finished or put back.
+fn refuse_access(run: &Run, name: &str) -> Result<(), RescueError> {
+    if run.plan.purpose == plan::Purpose::Access {
+        return Err(RescueError::Access(name.to_owned()));
+    }
+    Ok(())
+}
+
 /// The record of a person who takes up a run again.
 fn taken_up(goal: Way, means: &Means) -> Body {
     Body::Resume {
@@ -147,8 +155,14 @@ impl Site {
             let why = "the plan was made from other files, another profile or another version of this tool";
             return Err(RescueError::Stale(why.to_owned()));
         }
-        if plan.purpose != plan::Purpose::Rescue {
-            let why = "the plan restores a backup, and is only made and applied by: rescue-kit backup restore";
+        let why = match plan.purpose {
+            plan::Purpose::Rescue => None,
+            plan::Purpose::Restore(_) => Some(
+                "the plan restores a backup, and is only made and applied by: rescue-kit backup restore",
+            ),
+            plan::Purpose::Access => Some("the plan gives access, and changes nothing of the node"),
+        };
+        if let Some(why) = why {
             return Err(RescueError::Stale(why.to_owned()));
         }
         match plan::check::violations(plan, &inventory) {
@@ -192,6 +206,7 @@ impl Site {
     /// Finishes a run that stopped half-way. The site is locked.
     pub fn resume(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
+        refuse_access(&run, name)?;
         let inventory = self.observe(false, Depth::Running)?;
         run.append(taken_up(Way::Forward, means))?;
         let backup = self.backup_of(&run)?;
@@ -204,6 +219,7 @@ impl Site {
     /// Puts everything back that a run changed. The site is locked.
     pub fn roll_back(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
+        refuse_access(&run, name)?;
         let places = apply::foreign_changes(&run, &self.disk)?;
         if !places.is_empty() {
             return Err(RescueError::Foreign {

@@ -148,7 +148,15 @@ impl Site {
     /// Looks and judges.
     pub fn inspect(&self, renew_before: i64) -> Result<Inspection, StoreError> {
         let inventory = self.observe(true, Depth::Running)?;
-        let findings = finding::findings(&inventory, &self.profile, renew_before);
+        let mut findings = finding::findings(&inventory, &self.profile, renew_before);
+        let standing = self.standing()?;
+        let now = inventory.at;
+        findings.extend(
+            standing
+                .iter()
+                .map(|grant| Finding::of_standing(grant, now)),
+        );
+        finding::sort(&mut findings, &self.profile);
         let cause = finding::cause(&findings, &self.profile);
         Ok(Inspection {
             inventory,

@@ -3,8 +3,10 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use httparse::{Header, Status};
+use zeroize::Zeroizing;
 
 use super::HttpsError;
+use crate::pki::token::Token;
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY: usize = 4 << 20;
@@ -48,10 +50,11 @@ pub(super) struct Request<'a> {
     pub(super) port: u16,
     pub(super) content_type: Option<&'a str>,
     pub(super) body: Option<&'a [u8]>,
+    pub(super) bearer: Option<&'a Token>,
 }
 
 impl Request<'_> {
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, HttpsError> {
+    pub(super) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, HttpsError> {
         let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
         let visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
         let printable = |text: &str| text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
@@ -79,9 +82,19 @@ impl Request<'_> {
         if let Some(body) = self.body {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        text.push_str("\r\n");
-        let mut bytes = text.into_bytes();
-        bytes.extend_from_slice(self.body.unwrap_or_default());
+        let bearer = self.bearer.map_or("", Token::expose);
+        let body = self.body.unwrap_or_default();
+        // The room is taken at once, so that no growing vector leaves copies of the token.
+        let room = text.len() + bearer.len() + body.len() + 64;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        bytes.extend_from_slice(text.as_bytes());
+        if !bearer.is_empty() {
+            for part in ["Authorization: Bearer ", bearer, "\r\n"] {
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(body);
         Ok(bytes)
     }
 }

@@ -75,6 +75,26 @@ fn sends_what_is_asked_and_reads_the_answer() {
 }
 
 #[test]
+fn a_token_is_sent_with_each_request() {
+    let root = authority("root", VALID);
+    let asked = Arc::new(Mutex::new(Vec::<String>::new()));
+    let seen = Arc::clone(&asked);
+    let server = leaf(&root, "ecdsa-p256", VALID).server(&[], None);
+    let at = answer(server, move |request| {
+        seen.lock().unwrap().push(request.to_owned());
+        OK.to_vec()
+    });
+    let token = Token::new("a.b.c").unwrap();
+    let client = client(at, "127.0.0.1", &[&root], None).with_bearer(token);
+    client.request("POST", "/x", None, Some(b"{}")).unwrap();
+    let text = asked.lock().unwrap().pop().unwrap();
+    assert!(
+        text.ends_with("Content-Length: 2\r\nAuthorization: Bearer a.b.c\r\n\r\n{}"),
+        "{text}"
+    );
+}
+
+#[test]
 fn accepts_what_go_accepts() {
     let root = authority("root", VALID);
     let middle = intermediate(&root, "middle");

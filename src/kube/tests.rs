@@ -273,3 +273,105 @@ fn writes_reads_back_and_leaves_nothing() {
     assert!(matches!(trip(&fake), Err(KubeError::NotKept { .. })));
     assert_eq!(methods(&fake), ["POST", "GET", "DELETE"]);
 }
+
+#[test]
+fn tells_who_is_accepted_also_where_the_api_does_not_say() {
+    let accepted = |review: (u16, String), api: (u16, &'static str)| {
+        let fake = Fake::start(move |method, _, _| match method {
+            "POST" => review.clone(),
+            _ => status(api.0, api.1),
+        });
+        fake.kube.accepts_us().map_err(|error| error.code())
+    };
+    let user = json!({ "status": { "userInfo": { "username": "jane" } } }).to_string();
+    assert_eq!(accepted((201, user), (0, "")), Ok(Some("jane".to_owned())));
+    // Before 1.28 there is no such review.
+    let none = || status(404, "NotFound");
+    assert_eq!(accepted(none(), (403, "Forbidden")), Ok(None));
+    assert_eq!(accepted(none(), (401, "Unauthorized")), Err(Some(401)));
+    // Known, and not allowed to ask; but not if nobody is known.
+    assert_eq!(accepted(status(403, "Forbidden"), (0, "")), Ok(None));
+    let anonymous = json!({ "message": "User \"system:anonymous\" cannot create" }).to_string();
+    assert_eq!(accepted((403, anonymous), (0, "")), Err(Some(403)));
+    assert_eq!(
+        accepted(status(401, "Unauthorized"), (0, "")),
+        Err(Some(401))
+    );
+}
+
+#[test]
+fn asks_for_a_token_that_ends_and_tells_when() {
+    let fake = Fake::start(|_, _, _| {
+        let status = json!({ "token": "a.b.c", "expirationTimestamp": "2026-11-22T08:15:43Z" });
+        (201, json!({ "status": status }).to_string())
+    });
+    let (token, end) = fake.kube.token("kube-system", "robot", 600).unwrap();
+    assert_eq!(
+        (token.expose(), end.to_string().as_str()),
+        ("a.b.c", "2026-11-22T08:15:43Z")
+    );
+    let asked = &fake.asked()[0];
+    let path = "POST /api/v1/namespaces/kube-system/serviceaccounts/robot/token {";
+    assert!(
+        asked.starts_with(path) && asked.contains("\"expirationSeconds\":600"),
+        "{asked}"
+    );
+    assert!(matches!(
+        fake.kube.token("kube-system", "a/b", 600),
+        Err(KubeError::Name { .. })
+    ));
+    let fake = Fake::start(|_, _, _| (201, json!({ "status": { "token": "a b" } }).to_string()));
+    let Err(error) = fake.kube.token("kube-system", "robot", 600) else {
+        panic!("that is no token");
+    };
+    assert!(error.to_string().ends_with("it has no token"), "{error}");
+}
+
+#[test]
+fn waits_for_the_token_of_a_secret_and_takes_no_nonsense() {
+    let token_in = |data: Value| {
+        let fake = Fake::start(move |_, _, _| (200, json!({ "data": data }).to_string()));
+        let found = fake
+            .kube
+            .token_in("/api/v1/namespaces/kube-system/secrets/a");
+        found
+            .map(|token| token.map(|token| token.expose().to_owned()))
+            .ok()
+    };
+    assert_eq!(token_in(Value::Null), Some(None));
+    assert_eq!(
+        token_in(json!({ "token": "YS5iLmM=" })),
+        Some(Some("a.b.c".to_owned()))
+    );
+    assert_eq!(token_in(json!({ "token": "!" })), None);
+    assert_eq!(token_in(json!({ "token": "YSBi" })), None);
+}
+
+#[test]
+fn knows_what_we_may_and_makes_objects_of_manifests() {
+    let fake = Fake::start(|_, path, body| {
+        if !path.ends_with("selfsubjectaccessreviews") {
+            return (201, "{}".to_owned());
+        }
+        let may = body.contains("\"subresource\":\"token\"");
+        (201, json!({ "status": { "allowed": may } }).to_string())
+    });
+    assert!(
+        fake.kube
+            .may("create", "", "serviceaccounts/token", "kube-system")
+            .unwrap()
+    );
+    assert!(
+        !fake
+            .kube
+            .may("create", "", "serviceaccounts", "kube-system")
+            .unwrap()
+    );
+    fake.asked();
+    fake.kube
+        .create_from("/api/v1/things", "kind: Thing\n")
+        .unwrap();
+    assert_eq!(fake.asked(), ["POST /api/v1/things kind: Thing\n"]);
+    let fake = Fake::start(|_, _, _| status(404, "NotFound"));
+    assert_eq!(fake.kube.role("view").unwrap(), None);
+}

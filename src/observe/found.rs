@@ -62,7 +62,11 @@ fn look(reader: &Reader, path: PathBuf) -> Result<Option<Found>, StoreError> {
     let meta = seen.present().map(|(meta, _)| meta.clone());
     let chain = match seen.map(|(_, bytes)| bytes) {
         Observed::Present(bytes) if is_kubeconfig(&bytes) => {
-            let kind = FoundKind::Kubeconfig;
+            let kind = if is_kept(&path) {
+                FoundKind::KubeconfigOld
+            } else {
+                FoundKind::Kubeconfig
+            };
             return Ok(client_certs(&bytes).map(|chain| Found {
                 path,
                 kind,
@@ -113,6 +117,21 @@ fn is_old_kubelet(path: &Path) -> bool {
         .is_some_and(|stamp| {
             stamp.len() == 19 && stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-')
         })
+}
+
+/// `config.20261122T081543Z.old`, as [`crate::flow::refresh`] names what it replaces.
+fn is_kept(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let stem = name.and_then(|name| name.strip_suffix(".old"));
+    let stamp = stem
+        .and_then(|stem| stem.rsplit_once('.'))
+        .map(|(_, stamp)| stamp);
+    stamp.is_some_and(|stamp| {
+        stamp.len() == 16
+            && stamp
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b"TZ".contains(&b))
+    })
 }
 
 fn is_kubeconfig(bytes: &[u8]) -> bool {

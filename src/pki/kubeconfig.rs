@@ -42,8 +42,8 @@ pub struct Kubeconfig {
     pub cluster: String,
     /// The name of the current context.
     pub context: String,
-    /// Whether the user has a `token` or `tokenFile`.
-    pub token: bool,
+    /// The user's token.
+    pub bearer: Bearer,
     /// Whether the user has an `exec` or `auth-provider`.
     pub exec: bool,
     text: Zeroizing<String>,
@@ -57,6 +57,17 @@ pub enum Material {
     Absent,
     /// In the file itself: the decoded bytes, which are PEM.
     Embedded(Zeroizing<Vec<u8>>),
+    /// In the file at this path, as written: relative to the kubeconfig unless absolute.
+    File(PathBuf),
+}
+
+/// Where a user's token is.
+#[derive(Clone)]
+pub enum Bearer {
+    /// Nowhere.
+    Absent,
+    /// In the file itself.
+    Embedded(Zeroizing<String>),
     /// In the file at this path, as written: relative to the kubeconfig unless absolute.
     File(PathBuf),
 }
@@ -178,7 +189,7 @@ impl Kubeconfig {
             ca: material(&root, to, "certificate-authority")?,
             cert: material(&root, by, "client-certificate")?,
             key: material(&root, by, "client-key")?,
-            token: has("token") || has("tokenFile"),
+            bearer: bearer(&root, by),
             exec: has("exec") || has("auth-provider"),
             user,
             cluster,
@@ -354,6 +365,16 @@ fn named<'a>(
             },
         ) => Ok(body),
         _ => Err(KubeconfigError::Shape { part: kind }),
+    }
+}
+
+/// A file wins over a value, as in client-go (`rest.Config`): it is read again and again.
+fn bearer(root: &Node, user: &Node) -> Bearer {
+    let filled = |key| user.get(root, key).and_then(Node::filled);
+    match (filled("tokenFile"), filled("token")) {
+        (Some(path), _) => Bearer::File(PathBuf::from(path.as_str())),
+        (None, Some(token)) => Bearer::Embedded(token.clone()),
+        (None, None) => Bearer::Absent,
     }
 }
 

@@ -192,6 +192,10 @@ fn outcome(view: &ReportView) -> (&'static str, String) {
             "bad",
             "Done, but the verification failed: a person must look.".to_owned(),
         ),
+        Some(verdict) if view.plan.purpose == Purpose::Access => match verdict {
+            Verdict::Done => ("good", "Access was given.".to_owned()),
+            Verdict::RolledBack => ("good", "Access was taken back.".to_owned()),
+        },
         Some(Verdict::Done) => {
             let replaced = view.plan.phases.commit.len();
             (
@@ -231,6 +235,7 @@ fn took(records: &[Record]) -> String {
 
 fn purpose(view: &ReportView) -> &'static str {
     match view.plan.purpose {
+        Purpose::Access => "Access that was given",
         Purpose::Rescue => "Certificate rescue",
         Purpose::Restore(_) => "Restore from a backup",
     }

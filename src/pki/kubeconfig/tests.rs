@@ -79,7 +79,7 @@ fn reads_the_current_context() {
         ("admin", "kubernetes")
     );
     assert!(config.key == Material::Embedded(Zeroizing::new(OLD.to_vec())));
-    assert!(!config.token && !config.exec);
+    assert!(matches!(config.bearer, Bearer::Absent) && !config.exec);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn inserts_what_was_absent() {
         ),
     );
     assert_eq!(edited(&bare, &BOTH).unwrap(), expected);
-    assert!(parse(&bare).unwrap().token);
+    assert!(!matches!(parse(&bare).unwrap().bearer, Bearer::Absent));
     let crlf = bare.replace('\n', "\r\n");
     assert_eq!(
         edited(&crlf, &BOTH).unwrap(),

@@ -1,5 +1,6 @@
 //! What was done: the backup, what was issued, what was replaced.
 
+use crate::grant::Grant;
 use crate::journal::{self, Body, Issued, Way};
 use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
@@ -16,7 +17,9 @@ pub(super) fn done(view: &ReportView) -> Html {
         .filter_map(|r| backup(&r.body))
         .collect();
     let phases = &view.plan.phases;
-    if view.plan.is_empty() {
+    if let Some(grant) = journal::grant(view.records) {
+        parts.push(granted(&grant));
+    } else if view.plan.is_empty() {
         parts.push(paragraph("Nothing: everything was as it should be."));
     }
     if !phases.stage.is_empty() {
@@ -64,6 +67,36 @@ pub(super) fn done(view: &ReportView) -> Html {
         )));
     }
     Html::join(parts)
+}
+
+/// What access was given.
+fn granted(grant: &Grant) -> Html {
+    let of = |list: &[String]| match list {
+        [] => "none".to_owned(),
+        list => list.join(", "),
+    };
+    let end = grant.not_after.map(|end| end.to_string());
+    let path = grant
+        .kubeconfig
+        .as_ref()
+        .map(|path| path.display().to_string());
+    let rows = [
+        ("By", grant.kind.word().to_owned()),
+        ("User", grant.user.clone()),
+        ("Groups that it names", of(&grant.groups)),
+        (
+            "Role",
+            grant
+                .role
+                .clone()
+                .unwrap_or_else(|| "none was bound".to_owned()),
+        ),
+        ("Until", end.unwrap_or_else(|| "it is revoked".to_owned())),
+        ("Objects", of(&grant.objects)),
+        ("Kubeconfig", path.unwrap_or_else(|| "printed".to_owned())),
+    ];
+    let rows = rows.map(|(what, value)| vec![Html::text(what), Html::text(value)]);
+    table("Access given", &["What", "Value"], rows.into())
 }
 
 /// The row of one process.

@@ -76,6 +76,27 @@ fn event(body: &Body, view: &ReportView) -> String {
             "the API server did not answer a client certificate for {} ms; {} of {} requests failed",
             meter.down_ms, meter.failed, meter.requests
         ),
+        Body::Granting { grant, issued } => {
+            let names = issued.iter().map(|one| one.subject.as_str());
+            let issued = match names.collect::<Vec<_>>().as_slice() {
+                [] => String::new(),
+                names => format!("; issued for it: {}", names.join(", ")),
+            };
+            format!("about to give access to {}{issued}", grant.user)
+        },
+        Body::Granted {
+            seen, not_after, ..
+        } => {
+            let seen = seen.as_deref().map_or_else(
+                || "access was given".to_owned(),
+                |who| format!("the API server sees {who}"),
+            );
+            not_after.map_or_else(|| seen.clone(), |end| format!("{seen}, until {end}"))
+        },
+        Body::Revoked { removed, seen, .. } => {
+            let what: Vec<&str> = removed.iter().chain(seen).map(String::as_str).collect();
+            format!("access was taken back: {}", what.join("; "))
+        },
         Body::Staged { contents } => {
             format!(
                 "everything is issued and checked; the content of {} places is ready",
