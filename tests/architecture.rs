@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 20] = [
+const DOMAIN: [&str; 21] = [
     "pki",
     "facts",
     "place",
@@ -14,6 +14,7 @@ const DOMAIN: [&str; 20] = [
     "unit_file",
     "live",
     "profile",
+    "request",
     "inventory",
     "stale",
     "gate",
