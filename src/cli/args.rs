@@ -568,7 +568,7 @@ pub struct Sign {
     /// Sign again what has an answer
     #[arg(long, env = "RESCUE_KIT_AGAIN", value_parser = FalseyValueParser::new())]
     pub again: bool,
-    /// Sign what can be signed, although something is refused
+    /// Sign what can be signed of a folder, although something in it is refused
     #[arg(long, env = "RESCUE_KIT_PARTIAL", value_parser = FalseyValueParser::new())]
     pub partial: bool,
 }

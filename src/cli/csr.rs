@@ -273,8 +273,7 @@ fn answer(
     ));
     if context.global.verbose > 0 {
         say(&format!(
-            "examined in {} ms, signed in {} ms, on the disk in {} ms\n",
-            times.examine, times.sign, times.sync
+            "signed in {} ms, on the disk in {} ms\n", times.sign, times.sync
         ));
     }
     Ok(Exit::Done)
@@ -289,7 +288,8 @@ fn line(row: &Row) -> String {
     let what = match row.state {
         State::Answered => "was signed before".to_owned(),
         State::Elsewhere => "is for another authority".to_owned(),
-        State::Refused => "refused".to_owned(),
+        State::Held => "waits, since others of its folder are refused".to_owned(),
+        State::Refused => "is refused".to_owned(),
         State::Signed => {
             let end = row.not_after.map(|at| at.to_string()).unwrap_or_default();
             let cut = match row.capped {
@@ -304,9 +304,7 @@ fn line(row: &Row) -> String {
 }
 
 fn findings(row: &Row) -> Vec<Finding> {
-    // What the manifest does not name has a file's name instead of an id.
-    let id = row.id.strip_suffix(".csr").unwrap_or(&row.id);
-    let file = Path::new(&row.folder).join(format!("{id}.csr"));
+    let file = Path::new(&row.folder).join(&row.file);
     let finding = |(why, hint): &(String, String)| Finding {
         code: Code::Request,
         severity: Severity::Critical,

@@ -66,7 +66,8 @@ impl Terms {
 
     fn usages_refused(&self, asks: &Asks, entry: &Entry, profile: &Profile) -> Result<(), Refusal> {
         let mut allowed = self.usages.clone();
-        for id in std::iter::once(&entry.id).chain(&entry.serves) {
+        let others = entry.serves.iter().filter(|id| **id != entry.id);
+        for id in std::iter::once(&entry.id).chain(others) {
             let rule = profile.credential.get(id);
             let rule = rule.ok_or_else(|| Refusal::Unknown {
                 id: printable(id),

@@ -298,13 +298,17 @@ impl RunDir {
         let temp = format!(".{}.new", spot.name);
         let directory = spot.directory();
         let write = || {
-            match rustix::fs::unlinkat(directory, &temp, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {},
-                Err(error) => return Err(error),
-            }
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(directory, &temp, flags, Mode::RUSR | Mode::WUSR)?;
+            let open = || rustix::fs::openat(directory, &temp, flags, Mode::RUSR | Mode::WUSR);
+            let file = match open() {
+                // A write that died left it.
+                Err(Errno::EXIST) => {
+                    rustix::fs::unlinkat(directory, &temp, AtFlags::empty())?;
+                    open()?
+                },
+                other => other?,
+            };
             write_all(file.as_fd(), bytes)?;
             if durable == Durable::Now {
                 retry(|| rustix::fs::fsync(&file))?;

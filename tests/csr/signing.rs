@@ -309,6 +309,27 @@ fn folders_of_folders_are_signed_together() {
 }
 
 #[test]
+fn a_refusal_holds_its_own_folder_and_no_other() {
+    let trip = Trip::generated("p256");
+    let many = trip.desk.path().join("many");
+    fs::create_dir(&many).unwrap();
+    for node in ["cp1", "cp2", "cp3"] {
+        let to = many.join(node);
+        let words = ["-r", "stick", to.to_str().unwrap()];
+        crate::harness::other("cp", &words, trip.desk.path()).exits(0);
+    }
+    fs::remove_file(many.join("cp2/scheduler.conf.csr")).unwrap();
+    fs::write(many.join("cp3/manifest.json"), "{").unwrap();
+    trip.sign_folder(&many, "ca", &[])
+        .exits(5)
+        .says("refused in part; 7 request(s) were signed")
+        .says("cp2/scheduler.conf.csr is missing")
+        .says("cp3/manifest.json is no manifest of requests");
+    assert!(many.join("cp1/apiserver.crt").exists());
+    assert!(!many.join("cp2/apiserver.crt").exists());
+}
+
+#[test]
 fn hostile_folders() {
     let trip = Trip::generated("p256");
     let manifest = trip.manifest();
@@ -344,8 +365,7 @@ fn hostile_folders() {
     symlink(trip.desk("moved.csr"), &csr).unwrap();
     trip.sign("ca", &[])
         .exits(5)
-        .says("cannot read")
-        .says("apiserver.csr");
+        .says("apiserver.csr cannot be read");
     fs::remove_file(&csr).unwrap();
     fs::write(&csr, vec![b'x'; 2 << 20]).unwrap();
     trip.sign("ca", &[])

@@ -1,11 +1,12 @@
 //! Signing, where the authority's key is: folders of requests in, answers beside them out. Needs no node and no state.
 //!
-//! Every request is examined before the first one is signed. Then each is read again, and is signed only if its digest is
-//! still the one that was examined; so ten thousand requests need no more memory than a few.
+//! A folder is one node's: all of it is examined before any of it is signed. Folders are taken one by one on every core, so
+//! that ten thousand requests need no more memory than a few.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use serde::Serialize;
@@ -16,8 +17,8 @@ use crate::flow::csr::{CsrError, MANIFEST_LIMIT, PEM_LIMIT};
 use crate::issue::{self, Authority};
 use crate::pki::cert::Cert;
 use crate::pki::chain;
-use crate::pki::digest::Digest;
 use crate::pki::name::printable;
+use crate::pki::pem;
 use crate::pki::request::Request;
 use crate::pki::utc::Utc;
 use crate::profile::Profile;
@@ -30,6 +31,10 @@ const BACKDATE: i64 = 300;
 
 /// How much earlier than the request's this clock may be, in seconds.
 const SKEW: i64 = 600;
+
+/// What is to be done about most refusals.
+const ASK_AGAIN: &str = "ask for the folder again";
+const DO_NOT: &str = "do not sign it; ask for the folder again";
 
 /// How an authority signs.
 pub struct Signing<'a> {
@@ -45,7 +50,7 @@ pub struct Signing<'a> {
     pub only: &'a [String],
     /// What has an answer is signed again.
     pub again: bool,
-    /// What can be signed is signed, although something is refused.
+    /// What can be signed is signed, although something in the same folder is refused.
     pub partial: bool,
     /// The time.
     pub now: Utc,
@@ -63,9 +68,7 @@ pub struct Signed {
 /// Milliseconds of each part.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Times {
-    /// Reading, verifying and judging all requests.
-    pub examine: u64,
-    /// Signing, and writing the answers.
+    /// Reading, verifying, judging and signing all requests, and writing the answers.
     pub sign: u64,
     /// Bringing the answers to the disk.
     pub sync: u64,
@@ -76,14 +79,16 @@ pub struct Times {
 pub struct Row {
     /// Its folder's name below the one that was named; empty for that one itself.
     pub folder: String,
-    /// The credential's id, or the name of a file that is no request of the manifest.
+    /// The credential's id; of a file that is no request of the manifest, its name.
     pub id: String,
+    /// The name of its file.
+    pub file: String,
     /// How it ended.
     pub state: State,
     /// The last second of the new certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Utc>,
-    /// The wanted validity was cut.
+    /// What cut the validity that was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capped: Option<Cap>,
     /// Why it was refused: each a predicate about its file, and what to do.
@@ -99,6 +104,8 @@ pub enum State {
     Answered,
     /// It is for another authority.
     Elsewhere,
+    /// It could be signed, but something in its folder is refused.
+    Held,
     /// It must not be signed.
     Refused,
     /// It was signed.
@@ -116,7 +123,7 @@ pub enum Cap {
 }
 
 impl Signed {
-    /// Whether anything was refused.
+    /// What was refused.
     pub fn refused(&self) -> impl Iterator<Item = &Row> {
         let refused = |row: &&Row| row.state == State::Refused;
         self.requests.iter().filter(refused)
@@ -124,43 +131,17 @@ impl Signed {
 
     /// How many requests ended so.
     pub fn count(&self, state: State) -> usize {
-        self.requests
-            .iter()
-            .filter(|row| row.state == state)
-            .count()
+        let so = |row: &&Row| row.state == state;
+        self.requests.iter().filter(so).count()
     }
 }
 
-/// A folder with a manifest.
-struct Folder {
-    name: String,
-    dir: RunDir,
-    manifest: Manifest,
-    digest: Digest,
-    /// The ids of its authorities that are ours.
-    ours: BTreeSet<String>,
-}
-
-/// A request, by its place in a folder's manifest.
-struct Job {
-    folder: Arc<Folder>,
-    index: usize,
-}
-
-impl Job {
-    fn entry(&self) -> &Entry {
-        &self.folder.manifest.requests[self.index]
-    }
-
-    /// Where it stands among all, so that rows can be sorted and requests recognised.
-    fn place(&self) -> (String, usize) {
-        (self.folder.name.clone(), self.index)
-    }
-
-    fn row(&self, state: State) -> Row {
-        Row {
-            folder: self.folder.name.clone(),
-            id: self.entry().id.clone(),
+impl Row {
+    fn of(folder: &str, entry: &Entry, state: State) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            id: entry.id.clone(),
+            file: entry.request_file(),
             state,
             not_after: None,
             capped: None,
@@ -168,23 +149,36 @@ impl Job {
         }
     }
 
-    fn refused(&self, why: &str, hint: &str) -> Row {
-        Row {
+    fn refused(folder: &str, file: &str, why: &str, hint: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            id: printable(file.strip_suffix(".csr").unwrap_or(file)),
+            file: printable(file),
+            state: State::Refused,
+            not_after: None,
+            capped: None,
             why: vec![(why.to_owned(), hint.to_owned())],
-            ..self.row(State::Refused)
         }
     }
 }
 
-type Rows = Mutex<Vec<((String, usize), Row)>>;
+/// A folder with a manifest.
+struct Folder<'a> {
+    name: &'a str,
+    dir: RunDir,
+    files: BTreeSet<String>,
+    manifest: Manifest,
+    /// The ids of its authorities that are ours.
+    ours: BTreeSet<String>,
+}
 
 impl Signing<'_> {
-    /// Signs what a folder, or each folder in it, asks this authority for. Unless it is to be in part, nothing is signed if
-    /// anything is refused; the rows say which.
+    /// Signs what a folder, or each folder in it, asks this authority for. Unless it is to be in part, nothing of a folder is
+    /// signed if anything in it is refused; the rows say which.
     ///
     /// # Errors
     ///
-    /// [`CsrError::NoRequests`]; [`CsrError::Store`] if something cannot be read or written.
+    /// [`CsrError::NoRequests`]; [`CsrError::Store`] if something cannot be listed or written.
     pub fn sign(&self, folder: &Path) -> Result<Signed, CsrError> {
         let watch = Stopwatch::start();
         let root = RunDir::on_host(folder)?;
@@ -192,187 +186,183 @@ impl Signing<'_> {
         if names.is_empty() {
             return Err(CsrError::NoRequests(folder.to_path_buf()));
         }
-        let rows = Rows::default();
-        let digests = Mutex::new(BTreeMap::new());
-        let first = |job: &Job| {
-            lock(&digests).insert(job.folder.name.clone(), job.folder.digest);
-            self.examine(job)
+        let next = AtomicUsize::new(0);
+        let rows = Mutex::new(BTreeMap::new());
+        let work = || -> Result<(), CsrError> {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(name) = names.get(index) else {
+                    return Ok(());
+                };
+                let done = self.sign_folder(&root, name)?;
+                // A poisoned lock means that another thread panicked, and then the process is ending.
+                let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                rows.insert(index, done);
+            }
         };
-        self.each(&root, &names, Look::Whole, &rows, &first)?;
-        let examined = watch.millis();
-        let settled: BTreeSet<(String, usize)> =
-            lock(&rows).iter().map(|(place, _)| place.clone()).collect();
-        let refused = lock(&rows)
-            .iter()
-            .any(|(_, row)| row.state == State::Refused);
-        if !refused || self.partial {
-            let digests = lock(&digests);
-            let second = |job: &Job| {
-                let same = digests.get(&job.folder.name) == Some(&job.folder.digest);
-                if settled.contains(&job.place()) {
-                    return Ok(None);
-                }
-                self.answer(job, same).map(Some)
-            };
-            self.each(&root, &names, Look::Manifest, &rows, &second)?;
-        }
-        let signed = watch.millis();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let outcome = thread::scope(|scope| {
+            let others: Vec<_> = (1..cores.min(names.len()))
+                .map(|_| scope.spawn(work))
+                .collect();
+            let mine = work();
+            let theirs = others.into_iter().map(|other| other.join().unwrap_or(Ok(())));
+            theirs.fold(mine, Result::and)
+        });
+        let sign = watch.millis();
         root.sync_all()?;
-        let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        outcome?;
+        let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Signed {
-            requests: rows.into_iter().map(|(_, row)| row).collect(),
+            requests: rows.into_values().flatten().collect(),
             milliseconds: Times {
-                examine: examined,
-                sign: signed - examined,
-                sync: watch.millis() - signed,
+                sign,
+                sync: watch.millis() - sign,
             },
         })
     }
 
-    /// Does something with each request on every core, and notes what became of it. Folders are opened one after the other,
-    /// so that no more than a few are in memory.
-    fn each(
-        &self,
-        root: &RunDir,
-        names: &[String],
-        look: Look,
-        rows: &Rows,
-        act: &(dyn Fn(&Job) -> Result<Option<Row>, CsrError> + Sync),
-    ) -> Result<(), CsrError> {
-        let jobs = Mutex::new(Jobs {
-            signing: self,
-            root,
-            names: names.iter(),
-            look,
-            rows,
-            waiting: VecDeque::new(),
-        });
-        let work = || -> Result<(), CsrError> {
-            loop {
-                let job = lock(&jobs).next();
-                let Some(job) = job.transpose()? else {
-                    return Ok(());
-                };
-                if let Some(row) = act(&job)? {
-                    lock(rows).push((job.place(), row));
-                }
-            }
+    fn sign_folder(&self, root: &RunDir, name: &str) -> Result<Vec<Row>, CsrError> {
+        let folder = match self.open(root, name)? {
+            Ok(folder) => folder,
+            Err(row) => return Ok(vec![row]),
         };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            // A panic in there ends the process, as any does.
-            let mut theirs = others
-                .into_iter()
-                .map(|other| other.join().unwrap_or(Ok(())));
-            theirs.try_fold((), |(), other| other).and(mine)
-        })
+        let entries = folder.manifest.requests.iter();
+        let wanted = entries.filter(|entry| self.only.is_empty() || self.only.contains(&entry.id));
+        let examined: Vec<(&Entry, Result<Request, Row>)> = wanted
+            .map(|entry| (entry, self.examine(&folder, entry)))
+            .collect();
+        let mut rows = folder.unnamed();
+        let refused = |row: &Row| row.state == State::Refused;
+        let is_refused = rows.iter().any(refused)
+            || examined
+                .iter()
+                .any(|(_, examined)| examined.as_ref().is_err_and(refused));
+        for (entry, examined) in examined {
+            rows.push(match examined {
+                Err(row) => row,
+                Ok(_) if is_refused && !self.partial => Row::of(name, entry, State::Held),
+                Ok(request) => self.answer(&folder, entry, &request)?,
+            });
+        }
+        Ok(rows)
     }
 
-    /// What becomes of a request that is not to be signed; `None` if it is.
-    fn examine(&self, job: &Job) -> Result<Option<Row>, CsrError> {
-        let (folder, entry) = (&job.folder, job.entry());
-        if !folder.ours.contains(&entry.signer) {
-            return Ok(Some(job.row(State::Elsewhere)));
-        }
-        if folder.manifest.at > self.now.plus(SKEW) {
-            let why = format!(
-                "was made at {}, which is later than the clock here",
-                folder.manifest.at
-            );
-            return Ok(Some(job.refused(
-                &why,
-                "set the clock, or state the true time: --now RFC3339",
-            )));
-        }
-        let request = match read_request(job)? {
-            Ok(request) => request,
-            Err(row) => return Ok(Some(row)),
+    /// Opens a folder; a row if its manifest cannot be used.
+    fn open<'a>(
+        &self,
+        root: &RunDir,
+        name: &'a str,
+    ) -> Result<Result<Folder<'a>, Row>, CsrError> {
+        let hint = "copy the folder again from where it was made";
+        let unusable = |why: &str| Ok(Err(Row::refused(name, MANIFEST, why, hint)));
+        let inside = if name.is_empty() {
+            Some(root.clone())
+        } else {
+            root.inside(name)?
         };
-        if crypto::verify_request(&request).is_err() {
-            let hint = "do not sign it; ask for the folder again";
-            return Ok(Some(job.refused("is not signed by its own key", hint)));
+        let Some(dir) = inside else {
+            return unusable("is gone");
+        };
+        let json = match dir.read_within(MANIFEST, MANIFEST_LIMIT) {
+            Ok(json) => json.unwrap_or_default(),
+            Err(error) => return unusable(&unreadable(&error)),
+        };
+        let manifest = match Manifest::parse(&json) {
+            Ok(manifest) => manifest,
+            Err(error) => return unusable(&error.to_string()),
+        };
+        let asked = manifest.authorities.iter();
+        let ours = asked.filter(|(_, asked)| self.is(asked));
+        Ok(Ok(Folder {
+            name,
+            files: dir.list("")?.into_iter().collect(),
+            ours: ours.map(|(id, _)| id.clone()).collect(),
+            dir,
+            manifest,
+        }))
+    }
+
+    /// The request, if it is to be signed; else what becomes of it.
+    fn examine(&self, folder: &Folder, entry: &Entry) -> Result<Request, Row> {
+        let refuse = |why: &str, hint: &str| {
+            Row::refused(folder.name, &entry.request_file(), why, hint)
+        };
+        if !folder.ours.contains(&entry.signer) {
+            return Err(Row::of(folder.name, entry, State::Elsewhere));
         }
+        let at = folder.manifest.at;
+        if at > self.now.plus(SKEW) {
+            let why = format!("was made at {at}, which is later than the clock here");
+            let hint = "set the clock, or state the true time: --now RFC3339";
+            return Err(refuse(&why, hint));
+        }
+        let text = folder.dir.read_within(&entry.request_file(), PEM_LIMIT);
+        let text = text.map_err(|error| refuse(&unreadable(&error), ASK_AGAIN))?;
+        let text = text.ok_or_else(|| refuse("is missing", ASK_AGAIN))?;
+        let request = Request::from_pem(&text);
+        let request = request.map_err(|error| refuse(&error.to_string(), ASK_AGAIN))?;
         let Some(profile) = self.profiles.get(&folder.manifest.profile) else {
             let name = printable(&folder.manifest.profile);
             let why = format!("is of the layout `{name}`, which is not known here");
-            return Ok(Some(
-                job.refused(&why, "name the layout of the node: --profile FILE"),
-            ));
+            return Err(refuse(&why, "name the layout of the node: --profile FILE"));
         };
         let refusals = self.terms.refusals(&request, entry, profile);
         if !refusals.is_empty() {
-            let why = refusals
-                .iter()
-                .map(|refusal| (refusal.to_string(), refusal.hint().to_owned()));
-            let mut row = job.row(State::Refused);
-            row.why = why.collect();
-            return Ok(Some(row));
+            let why = refusals.iter();
+            let why = why.map(|refusal| (refusal.to_string(), refusal.hint().to_owned()));
+            return Err(Row {
+                why: why.collect(),
+                ..Row::of(folder.name, entry, State::Refused)
+            });
         }
-        self.examine_answer(job)
+        self.examine_answer(folder, entry)?;
+        match crypto::verify_request(&request) {
+            Ok(()) => Ok(request),
+            Err(_) => Err(refuse("is not signed by its own key", DO_NOT)),
+        }
     }
 
     /// An answer that is there stays, unless it is for the same key and to be made again.
-    fn examine_answer(&self, job: &Job) -> Result<Option<Row>, CsrError> {
-        let entry = job.entry();
-        let Some(text) = job
-            .folder
-            .dir
-            .read_within(&entry.answer_file(), PEM_LIMIT)?
-        else {
-            return Ok(None);
-        };
+    fn examine_answer(&self, folder: &Folder, entry: &Entry) -> Result<(), Row> {
+        let file = entry.answer_file();
+        if !folder.files.contains(&file) {
+            return Ok(());
+        }
+        let text = folder.dir.read_within(&file, PEM_LIMIT);
+        let text = text.ok().flatten().unwrap_or_default();
         let certs = Cert::all_from_pem(&text).unwrap_or_default();
         if !certs.first().is_some_and(|leaf| entry.has_key_of(leaf)) {
-            let why = format!(
-                "has an answer, {}, that is for another key",
-                entry.answer_file()
-            );
-            return Ok(Some(job.refused(&why, "move that file away")));
+            let why = format!("has an answer, {file}, that is for another key");
+            let hint = "move that file away";
+            return Err(Row::refused(folder.name, &entry.request_file(), &why, hint));
         }
-        Ok((!self.again).then(|| job.row(State::Answered)))
+        if self.again {
+            return Ok(());
+        }
+        Err(Row::of(folder.name, entry, State::Answered))
     }
 
     /// Signs a request that was examined, and writes its answer.
-    fn answer(&self, job: &Job, same_manifest: bool) -> Result<Row, CsrError> {
-        let entry = job.entry();
-        let request = match read_request(job)? {
-            Ok(request) => request,
-            Err(row) => return Ok(row),
-        };
-        if !same_manifest || request.sha256() != entry.asks.sha256 {
-            return Ok(job.refused(
-                "has changed while it was looked at",
-                "sign the folder again",
-            ));
-        }
+    fn answer(&self, folder: &Folder, entry: &Entry, request: &Request) -> Result<Row, CsrError> {
         let (not_after, capped) = self.end(entry);
-        let not_before = self.now.plus(-BACKDATE).max(self.authority.cert.not_before);
-        let leaf = issue::reissue(
-            &request.wish,
-            self.authority,
-            &request.wish.spki,
-            not_before,
-            not_after,
-            None,
-            &[],
-        )
-        .map_err(|source| CsrError::Issue {
+        let ca = &self.authority.cert;
+        let not_before = self.now.plus(-BACKDATE).max(ca.not_before);
+        let leaf = issue::answer(request, self.authority, not_before, not_after);
+        let leaf = leaf.map_err(|source| CsrError::Issue {
             id: entry.id.clone(),
             source,
         })?;
-        let mut text = leaf.to_pem();
+        let mut text = pem::encode("CERTIFICATE", &leaf).to_string();
         for link in &self.authority.chain {
             text.push_str(&link.to_pem());
         }
-        let dir = &job.folder.dir;
-        dir.write_unsynced(&entry.answer_file(), text.as_bytes())?;
+        let file = entry.answer_file();
+        folder.dir.write_unsynced(&file, text.as_bytes())?;
         Ok(Row {
             not_after: Some(not_after),
             capped,
-            ..job.row(State::Signed)
+            ..Row::of(folder.name, entry, State::Signed)
         })
     }
 
@@ -401,104 +391,15 @@ impl Signing<'_> {
     }
 }
 
-/// How closely a folder is looked at.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Look {
-    /// Only what the manifest names.
-    Manifest,
-    /// Also what it does not name.
-    Whole,
-}
-
-/// Requests, folder by folder.
-struct Jobs<'a> {
-    signing: &'a Signing<'a>,
-    root: &'a RunDir,
-    names: std::slice::Iter<'a, String>,
-    look: Look,
-    rows: &'a Rows,
-    waiting: VecDeque<Job>,
-}
-
-impl Jobs<'_> {
-    fn next(&mut self) -> Option<Result<Job, CsrError>> {
-        loop {
-            if let Some(job) = self.waiting.pop_front() {
-                return Some(Ok(job));
-            }
-            let name = self.names.next()?;
-            if let Err(error) = self.open(name) {
-                return Some(Err(error));
-            }
-        }
-    }
-
-    fn open(&mut self, name: &str) -> Result<(), CsrError> {
-        let dir = if name.is_empty() {
-            Some(self.root.clone())
-        } else {
-            self.root.inside(name)?
-        };
-        let Some(dir) = dir else {
-            return Ok(());
-        };
-        let json = dir
-            .read_within(MANIFEST, MANIFEST_LIMIT)?
-            .unwrap_or_default();
-        let manifest = Manifest::parse(&json).map_err(|source| CsrError::Manifest {
-            path: dir.path().join(MANIFEST),
-            source,
-        })?;
-        let asked = manifest.authorities.iter();
-        let ours = asked.filter(|(_, asked)| self.signing.is(asked));
-        let folder = Arc::new(Folder {
-            name: name.to_owned(),
-            digest: Digest::of(&json),
-            ours: ours.map(|(id, _)| id.clone()).collect(),
-            dir,
-            manifest,
-        });
-        if self.look == Look::Whole {
-            self.note_unnamed(&folder)?;
-        }
-        for (index, entry) in folder.manifest.requests.iter().enumerate() {
-            let only = self.signing.only;
-            if only.is_empty() || only.contains(&entry.id) {
-                let folder = Arc::clone(&folder);
-                self.waiting.push_back(Job { folder, index });
-            }
-        }
-        Ok(())
-    }
-
+impl Folder<'_> {
     /// Requests that the manifest does not name are refused, so that nobody takes them for signed.
-    fn note_unnamed(&self, folder: &Folder) -> Result<(), StoreError> {
-        let named: BTreeSet<String> = folder
-            .manifest
-            .requests
-            .iter()
-            .map(Entry::request_file)
-            .collect();
-        let files = folder.dir.list("")?.into_iter();
-        for (index, file) in files
-            .filter(|f| f.strip_suffix(".csr").is_some() && !named.contains(f))
-            .enumerate()
-        {
-            let row = Row {
-                folder: folder.name.clone(),
-                id: printable(&file),
-                state: State::Refused,
-                not_after: None,
-                capped: None,
-                why: vec![(
-                    "is not named by the manifest".to_owned(),
-                    "move it away, or ask for the folder again".to_owned(),
-                )],
-            };
-            let place = (folder.name.clone(), folder.manifest.requests.len() + index);
-            lock(self.rows).push((place, row));
-        }
-        Ok(())
+    fn unnamed(&self) -> Vec<Row> {
+        let named = self.manifest.requests.iter().map(Entry::request_file);
+        let named: BTreeSet<String> = named.collect();
+        let requests = self.files.iter().filter(|file| file.strip_suffix(".csr").is_some());
+        let unnamed = requests.filter(|file| !named.contains(*file));
+        let (why, hint) = ("is not named by the manifest", "move it away, or ask for the folder again");
+        unnamed.map(|file| Row::refused(self.name, file, why, hint)).collect()
     }
 }
 
@@ -518,17 +419,11 @@ fn folders(root: &RunDir) -> Result<Vec<String>, CsrError> {
     Ok(found)
 }
 
-/// The request of a job; a row if it cannot be read.
-fn read_request(job: &Job) -> Result<Result<Request, Row>, CsrError> {
-    let hint = "ask for the folder again";
-    let file = job.entry().request_file();
-    let Some(text) = job.folder.dir.read_within(&file, PEM_LIMIT)? else {
-        return Ok(Err(job.refused("is missing", hint)));
-    };
-    Ok(Request::from_pem(&text).map_err(|error| job.refused(&error.to_string(), hint)))
-}
-
-/// A lock whose holder cannot have died: a panic ends the process.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A predicate about a file that cannot be read, which names it already.
+fn unreadable(error: &StoreError) -> String {
+    match error {
+        StoreError::Read { source, .. } => format!("cannot be read: {source}"),
+        StoreError::TooLarge { limit, .. } => format!("is larger than {limit} bytes"),
+        other => other.to_string(),
+    }
 }
