@@ -407,7 +407,7 @@ pub enum CaCommand {
         ids: Vec<String>,
         /// What is wanted.
         #[command(flatten)]
-        policy: PolicyArgs,
+        policy: Box<PolicyArgs>,
         /// How it is kept and signed.
         #[command(flatten)]
         keeping: Keeping,

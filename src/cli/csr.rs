@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::args::{Csr, Keeping, Restarts, Selection, Sign};
 use crate::cli::context::Context;
-use crate::cli::{plan, run};
+use crate::cli::run;
 use crate::clock;
 use crate::config;
 use crate::crypto;
@@ -142,17 +142,10 @@ fn install(
 ) -> Result<Exit, Failure> {
     let site = context.site()?;
     config::known_ids(only, &site.profile)?;
-    let _lock = site.lock()?;
-    site.refuse_unfinished()?;
     let answers = site.answers(folder, only)?;
     if !answers.waiting.is_empty() && !context.global.quiet {
         tell(&labelled("waits:", "waits:", &answers.waiting.join(", ")));
     }
-    let certs: Vec<Cert> = answers
-        .given
-        .values()
-        .map(|given| given.chain[0].clone())
-        .collect();
     let policy = config::with_restarts(
         Policy {
             only: answers.given.keys().cloned().collect(),
@@ -161,17 +154,14 @@ fn install(
         },
         restarts,
     );
-    let (inventory, planned) = site.plan(&policy)?;
-    if context.global.check {
-        plan::show(context, &inventory, &planned);
-        return Ok(Exit::Done);
+    let exit = run::rescue(context, &site, &policy, keeping)?;
+    if !context.global.check {
+        let installed = policy
+            .given
+            .values()
+            .filter_map(|given| given.chain.first());
+        site.forget_installed(&installed.collect::<Vec<_>>())?;
     }
-    if planned.is_empty() {
-        return Ok(run::nothing(context, &inventory));
-    }
-    run::consent(context, &inventory, &planned)?;
-    let exit = run::carry_out(context, &site, &inventory, planned, keeping, &|_| None)?;
-    site.forget_installed(&certs.iter().collect::<Vec<_>>())?;
     Ok(exit)
 }
 
@@ -273,7 +263,8 @@ fn answer(
     ));
     if context.global.verbose > 0 {
         say(&format!(
-            "signed in {} ms, on the disk in {} ms\n", times.sign, times.sync
+            "signed in {} ms, on the disk in {} ms\n",
+            times.sign, times.sync
         ));
     }
     Ok(Exit::Done)

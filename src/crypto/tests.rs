@@ -217,9 +217,8 @@ fn never_panics_on_damaged_sealed_keys() {
         for value in [0, 0x30, 0x7f, 0x80] {
             let mut damaged = der.to_vec();
             damaged[place] = value;
-            // Some bytes mean nothing; no others open it.
-            let opened = unseal(&damaged, b"x");
-            assert!(opened.is_err() || opened.is_ok_and(|other| other.der() == key.der()));
+            // CBC proves nothing about what it opens: all that is claimed is that it returns.
+            drop(unseal(&damaged, b"x"));
         }
     }
 }

@@ -345,3 +345,33 @@ fn go_accepts_what_csr_sign_makes_of_every_tree() {
         }
     });
 }
+
+#[test]
+fn a_certificate_of_several_purposes_is_requested_once() {
+    let node = crate::units::kubeasz();
+    let desk = tempfile::TempDir::new().unwrap();
+    let stick = desk.path().join("stick");
+    let stick = stick.to_str().unwrap();
+    node.run(&["csr", "generate", "--out", stick]).exits(0);
+    let text = fs::read(desk.path().join("stick/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let entries = manifest["requests"].as_array().unwrap();
+    let of =
+        |entry: &serde_json::Value| entry["subject"].as_str().unwrap().contains("CN=kubernetes");
+    let shared: Vec<&serde_json::Value> = entries.iter().filter(|entry| of(entry)).collect();
+    assert_eq!(shared.len(), 1);
+    assert!(
+        shared[0]["serves"].as_array().unwrap().len() > 2,
+        "{shared:?}"
+    );
+    let ssl = |name: &str| {
+        node.path(&format!("/etc/kubernetes/ssl/{name}"))
+            .display()
+            .to_string()
+    };
+    let (ca, key) = (ssl("ca.pem"), ssl("ca-key.pem"));
+    let words = ["csr", "sign", stick, "--ca-cert", &ca, "--ca-key", &key];
+    crate::harness::run(&words, &[]).exits(0);
+    node.run(&["csr", "install", stick, "--yes"]).exits(0);
+    node.run(&["plan"]).exits(0).prints("nothing to do");
+}

@@ -193,6 +193,12 @@ fn a_request_that_is_not_signed_by_its_own_key() {
         path.to_str().unwrap(),
     ];
     trip.openssl(&words);
+    let said = trip.openssl(&["dgst", "-sha256", "-r", "csr.der"]).stdout;
+    let digest = said.split_whitespace().next().unwrap().to_owned();
+    trip.forge(|manifest| {
+        let index = entry(manifest, "scheduler.conf");
+        manifest["requests"][index]["sha256"] = digest.into();
+    });
     refused(
         &trip,
         &[],

@@ -183,9 +183,6 @@ impl Signing<'_> {
         let watch = Stopwatch::start();
         let root = RunDir::on_host(folder)?;
         let names = folders(&root)?;
-        if names.is_empty() {
-            return Err(CsrError::NoRequests(folder.to_path_buf()));
-        }
         let next = AtomicUsize::new(0);
         let rows = Mutex::new(BTreeMap::new());
         let work = || -> Result<(), CsrError> {
@@ -194,25 +191,32 @@ impl Signing<'_> {
                 let Some(name) = names.get(index) else {
                     return Ok(());
                 };
-                let done = self.sign_folder(&root, name)?;
-                // A poisoned lock means that another thread panicked, and then the process is ending.
-                let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-                rows.insert(index, done);
+                if let Some(done) = self.sign_folder(&root, name)? {
+                    // A poisoned lock means that another thread panicked, and then the process is ending.
+                    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                    rows.insert(index, done);
+                }
             }
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        // While one waits for the file system, another one signs.
         let outcome = thread::scope(|scope| {
-            let others: Vec<_> = (1..cores.min(names.len()))
+            let others: Vec<_> = (1..(2 * cores).min(names.len()))
                 .map(|_| scope.spawn(work))
                 .collect();
             let mine = work();
-            let theirs = others.into_iter().map(|other| other.join().unwrap_or(Ok(())));
+            let theirs = others
+                .into_iter()
+                .map(|other| other.join().unwrap_or(Ok(())));
             theirs.fold(mine, Result::and)
         });
         let sign = watch.millis();
         root.sync_all()?;
         outcome?;
         let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if rows.is_empty() {
+            return Err(CsrError::NoRequests(folder.to_path_buf()));
+        }
         Ok(Signed {
             requests: rows.into_values().flatten().collect(),
             milliseconds: Times {
@@ -222,10 +226,12 @@ impl Signing<'_> {
         })
     }
 
-    fn sign_folder(&self, root: &RunDir, name: &str) -> Result<Vec<Row>, CsrError> {
+    /// Signs a folder; `None` if it has no manifest.
+    fn sign_folder(&self, root: &RunDir, name: &str) -> Result<Option<Vec<Row>>, CsrError> {
         let folder = match self.open(root, name)? {
-            Ok(folder) => folder,
-            Err(row) => return Ok(vec![row]),
+            None => return Ok(None),
+            Some(Ok(folder)) => folder,
+            Some(Err(row)) => return Ok(Some(vec![row])),
         };
         let entries = folder.manifest.requests.iter();
         let wanted = entries.filter(|entry| self.only.is_empty() || self.only.contains(&entry.id));
@@ -245,27 +251,28 @@ impl Signing<'_> {
                 Ok(request) => self.answer(&folder, entry, &request)?,
             });
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
-    /// Opens a folder; a row if its manifest cannot be used.
+    /// Opens a folder; a row if its manifest cannot be used, `None` if there is none.
     fn open<'a>(
         &self,
         root: &RunDir,
         name: &'a str,
-    ) -> Result<Result<Folder<'a>, Row>, CsrError> {
+    ) -> Result<Option<Result<Folder<'a>, Row>>, CsrError> {
         let hint = "copy the folder again from where it was made";
-        let unusable = |why: &str| Ok(Err(Row::refused(name, MANIFEST, why, hint)));
+        let unusable = |why: &str| Ok(Some(Err(Row::refused(name, MANIFEST, why, hint))));
         let inside = if name.is_empty() {
             Some(root.clone())
         } else {
             root.inside(name)?
         };
         let Some(dir) = inside else {
-            return unusable("is gone");
+            return Ok(None);
         };
         let json = match dir.read_within(MANIFEST, MANIFEST_LIMIT) {
-            Ok(json) => json.unwrap_or_default(),
+            Ok(Some(json)) => json,
+            Ok(None) => return Ok(None),
             Err(error) => return unusable(&unreadable(&error)),
         };
         let manifest = match Manifest::parse(&json) {
@@ -274,20 +281,19 @@ impl Signing<'_> {
         };
         let asked = manifest.authorities.iter();
         let ours = asked.filter(|(_, asked)| self.is(asked));
-        Ok(Ok(Folder {
+        Ok(Some(Ok(Folder {
             name,
             files: dir.list("")?.into_iter().collect(),
             ours: ours.map(|(id, _)| id.clone()).collect(),
             dir,
             manifest,
-        }))
+        })))
     }
 
     /// The request, if it is to be signed; else what becomes of it.
     fn examine(&self, folder: &Folder, entry: &Entry) -> Result<Request, Row> {
-        let refuse = |why: &str, hint: &str| {
-            Row::refused(folder.name, &entry.request_file(), why, hint)
-        };
+        let refuse =
+            |why: &str, hint: &str| Row::refused(folder.name, &entry.request_file(), why, hint);
         if !folder.ours.contains(&entry.signer) {
             return Err(Row::of(folder.name, entry, State::Elsewhere));
         }
@@ -396,27 +402,27 @@ impl Folder<'_> {
     fn unnamed(&self) -> Vec<Row> {
         let named = self.manifest.requests.iter().map(Entry::request_file);
         let named: BTreeSet<String> = named.collect();
-        let requests = self.files.iter().filter(|file| file.strip_suffix(".csr").is_some());
+        let requests = self
+            .files
+            .iter()
+            .filter(|file| file.strip_suffix(".csr").is_some());
         let unnamed = requests.filter(|file| !named.contains(*file));
-        let (why, hint) = ("is not named by the manifest", "move it away, or ask for the folder again");
-        unnamed.map(|file| Row::refused(self.name, file, why, hint)).collect()
+        let (why, hint) = (
+            "is not named by the manifest",
+            "move it away, or ask for the folder again",
+        );
+        unnamed
+            .map(|file| Row::refused(self.name, file, why, hint))
+            .collect()
     }
 }
 
-/// The folders that hold a manifest: this one, else those in it, sorted.
-fn folders(root: &RunDir) -> Result<Vec<String>, CsrError> {
+/// This folder if it has a manifest, else everything in it, sorted.
+fn folders(root: &RunDir) -> Result<Vec<String>, StoreError> {
     if root.exists(MANIFEST)? {
         return Ok(vec![String::new()]);
     }
-    let mut found = Vec::new();
-    for name in root.list("")? {
-        if let Some(inside) = root.inside(&name)?
-            && inside.exists(MANIFEST)?
-        {
-            found.push(name);
-        }
-    }
-    Ok(found)
+    root.list("")
 }
 
 /// A predicate about a file that cannot be read, which names it already.
