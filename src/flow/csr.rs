@@ -3,6 +3,7 @@
 pub mod generate;
 pub mod install;
 pub mod sign;
+pub mod signed;
 
 use std::path::PathBuf;
 

@@ -370,8 +370,10 @@ fn a_certificate_of_several_purposes_is_requested_once() {
             .to_string()
     };
     let (ca, key) = (ssl("ca.pem"), ssl("ca-key.pem"));
+    // cfssl's usual profile gives every certificate both usages, which the layout does not.
+    let both = ["--allow-usage", "server auth,client auth"];
     let words = ["csr", "sign", stick, "--ca-cert", &ca, "--ca-key", &key];
-    crate::harness::run(&words, &[]).exits(0);
+    crate::harness::run(&[&words[..], &both].concat(), &[]).exits(0);
     node.run(&["csr", "install", stick, "--yes"]).exits(0);
     node.run(&["plan"]).exits(0).prints("nothing to do");
 }
