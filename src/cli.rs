@@ -7,6 +7,7 @@ mod backup;
 mod break_glass;
 mod ca;
 mod context;
+mod csr;
 mod drill;
 mod envelope;
 mod inspect;
@@ -26,7 +27,7 @@ use crate::pki::name::printable;
 use crate::render::text::labelled;
 use crate::terminal::{can_ask, say, tell};
 
-use args::{Arguments, Command, Output};
+use args::{Arguments, Command, Csr, Output};
 use context::Context;
 
 /// Runs one command line; returns the exit code.
@@ -84,6 +85,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
                 | Command::Runs(_)
                 | Command::Audit(_)
                 | Command::Profile(_)
+                | Command::Csr(Csr::Generate { .. } | Csr::Sign(_))
         )
     );
     let context = Context::new(&arguments.global, words, journals);
@@ -110,6 +112,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Runs(command) => runs::runs(&context, command),
         Command::Verify { cold_start } => verify::verify(&context, *cold_start),
         Command::Backup(command) => backup::backup(&context, command),
+        Command::Csr(command) => csr::csr(&context, command),
         Command::Audit(command) => audit::audit(&context, command),
         Command::Ca(command) => ca::ca(&context, command),
         Command::Kubeconfig(command) => kubeconfig::kubeconfig(&context, command),

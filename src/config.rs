@@ -18,7 +18,7 @@ use crate::plan::{Given, Policy, Renewal, Restart};
 use crate::profile::Profile;
 use crate::profile::nearest;
 
-use crate::cli::args::{CaChoice, Global, PolicyArgs, RestartChoice};
+use crate::cli::args::{CaChoice, Global, PolicyArgs, RestartChoice, Restarts, Selection};
 
 /// The answers file's and environment's names of the flags begin with this.
 pub const ENV: &str = "RESCUE_KIT_";
@@ -26,15 +26,7 @@ pub const ENV: &str = "RESCUE_KIT_";
 /// Chooses the site.
 pub fn choice(global: &Global) -> Result<Choice, Failure> {
     let system = clock::system_now();
-    let stated = match &global.now {
-        None => None,
-        Some(text) => Some(Utc::parse(text).ok_or_else(|| {
-            Failure::usage(
-                format!("`{text}` is no time"),
-                "write it as 2026-11-22T08:15:43Z",
-            )
-        })?),
-    };
+    let stated = stated(global)?;
     let live = global.root.as_os_str() == "/";
     if let Some(stated) = stated
         && live
@@ -54,6 +46,20 @@ pub fn choice(global: &Global) -> Result<Choice, Failure> {
         stated,
         state_dir: global.state_dir.clone(),
     })
+}
+
+/// The time that the operator states.
+pub fn stated(global: &Global) -> Result<Option<Utc>, Failure> {
+    let Some(text) = &global.now else {
+        return Ok(None);
+    };
+    let stated = Utc::parse(text).ok_or_else(|| {
+        Failure::usage(
+            format!("`{text}` is no time"),
+            "write it as 2026-11-22T08:15:43Z",
+        )
+    });
+    stated.map(Some)
 }
 
 /// A name of a built-in profile, or a path: whatever has a slash or ends in `.toml`.
@@ -82,11 +88,40 @@ pub fn profile_file(path: PathBuf) -> Result<ProfileChoice, Failure> {
 
 /// Builds the policy; ids are checked against the profile.
 pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
-    let ids = profile.credential.keys().chain(profile.authority.keys());
-    let ids: Vec<&str> = ids.map(String::as_str).collect();
-    for id in args.only.iter().chain(&args.skip) {
-        known(id, &ids)?;
+    let policy = Policy {
+        renewal: match args.ca {
+            CaChoice::Keep => Renewal::None,
+            CaChoice::Renew => Renewal::Due,
+        },
+        authority_validity: args.ca_validity.as_deref().map(seconds).transpose()?,
+        given: match &args.ca_from {
+            Some(dir) => authorities(dir, profile)?,
+            None => BTreeMap::new(),
+        },
+        ..selection(&args.selection, profile)?
+    };
+    Ok(with_restarts(policy, &args.restarts))
+}
+
+/// What is done to processes, besides all that a policy says already.
+pub fn with_restarts(policy: Policy, args: &Restarts) -> Policy {
+    Policy {
+        restart: match args.restart {
+            RestartChoice::Always => Restart::Always,
+            RestartChoice::Auto => Restart::Auto,
+            RestartChoice::Never => Restart::Never,
+        },
+        hold_controllers: args.hold_controllers,
+        despite_peers: args.despite_peers,
+        ..policy
     }
+}
+
+/// The policy of certificates alone; ids are checked against the profile.
+pub fn selection(args: &Selection, profile: &Profile) -> Result<Policy, Failure> {
+    let ids: Vec<&str> = profile.credential.keys().map(String::as_str).collect();
+    known_ids(&args.only, profile)?;
+    known_ids(&args.skip, profile)?;
     let mut templates = BTreeMap::new();
     for text in &args.template {
         let (id, path) = text.split_once('=').ok_or_else(|| {
@@ -116,22 +151,7 @@ pub fn policy(args: &PolicyArgs, profile: &Profile) -> Result<Policy, Failure> {
         only: args.only.clone(),
         skip: args.skip.clone(),
         templates,
-        restart: match args.restart {
-            RestartChoice::Always => Restart::Always,
-            RestartChoice::Auto => Restart::Auto,
-            RestartChoice::Never => Restart::Never,
-        },
-        renewal: match args.ca {
-            CaChoice::Keep => Renewal::None,
-            CaChoice::Renew => Renewal::Due,
-        },
-        authority_validity: args.ca_validity.as_deref().map(seconds).transpose()?,
-        given: match &args.ca_from {
-            Some(dir) => authorities(dir, profile)?,
-            None => BTreeMap::new(),
-        },
-        hold_controllers: args.hold_controllers,
-        despite_peers: args.despite_peers,
+        ..Policy::default()
     })
 }
 
@@ -240,6 +260,13 @@ pub fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     Ok(bytes)
+}
+
+/// Checks that these ids are the profile's.
+pub fn known_ids(named: &[String], profile: &Profile) -> Result<(), Failure> {
+    let ids = profile.credential.keys().chain(profile.authority.keys());
+    let ids: Vec<&str> = ids.map(String::as_str).collect();
+    named.iter().try_for_each(|id| known(id, &ids))
 }
 
 fn known(id: &str, ids: &[&str]) -> Result<(), Failure> {

@@ -4,6 +4,8 @@
 //! public key, P-521, RSA of any size) and makes RSA keys four times faster than pure Rust does.
 //! ring signs what this tool says about itself.
 
+mod sealed;
+
 use std::fmt;
 
 use aws_lc_rs::digest;
@@ -20,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::pki::cert::Cert;
 use crate::pki::key::{self, KeyAlgorithm, KeyForm, PrivateKey};
+use crate::pki::request::Request;
 use crate::pki::{oid, tlv};
 
 /// Why a cryptographic operation did not happen or did not succeed.
@@ -59,6 +62,8 @@ pub enum CryptoError {
     #[error("the system gives no random numbers")]
     Random,
 }
+
+pub use sealed::{SealError, unseal};
 
 /// A private key that signs certificates. Cannot be shown or copied.
 pub struct Signer {
@@ -227,6 +232,15 @@ pub fn verify(cert: &Cert, issuer: &Cert) -> Result<(), CryptoError> {
     let algorithm = verifier(cert.signature_algorithm(), &issuer.key)?;
     UnparsedPublicKey::new(algorithm, issuer.public_bits())
         .verify(cert.tbs(), cert.signature())
+        .map_err(|_| CryptoError::BadSignature)
+}
+
+/// Whether the key of a request made its signature: whoever asks holds the private key (RFC 2986, section 3). Signature
+/// algorithms as in [`verify`].
+pub fn verify_request(request: &Request) -> Result<(), CryptoError> {
+    let algorithm = verifier(request.signature_algorithm(), &request.wish.key)?;
+    UnparsedPublicKey::new(algorithm, request.wish.public_bits())
+        .verify(request.info(), request.signature())
         .map_err(|_| CryptoError::BadSignature)
 }
 

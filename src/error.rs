@@ -6,6 +6,7 @@ use crate::audit::AuditError;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::flow::ca::CaError;
+use crate::flow::csr::CsrError;
 use crate::flow::failure::{AccessError, RescueError};
 use crate::flow::site::SiteError;
 use crate::profile::{builtin, nearest};
@@ -132,6 +133,32 @@ impl From<AuditError> for Failure {
         let hint = match &error {
             AuditError::Invalid(_) | AuditError::Archive(_) => "do not rely on this archive",
             _ => "rescue-kit runs list",
+        };
+        Self::of(Exit::Refused, &error, hint)
+    }
+}
+
+impl From<CsrError> for Failure {
+    fn from(error: CsrError) -> Self {
+        let hint = match error {
+            CsrError::Store(error) => return error.into(),
+            CsrError::Rescue(error) => return error.into(),
+            CsrError::Refused(refusals) => {
+                let mut failure = Self::new(Exit::Refused, "refused; nothing was changed", "");
+                failure.refusals = refusals;
+                return failure;
+            },
+            CsrError::Elsewhere(_) => "leave --state-dir out, or name one below the root",
+            CsrError::Crypto(_) | CsrError::Issue { .. } | CsrError::Reread { .. } => {
+                "nothing was changed; leave it out: --skip ID"
+            },
+            CsrError::Manifest { .. } => "copy the folder again from where it was made",
+            CsrError::NoAnswers(_) => {
+                "name the folder that came back from the CA: rescue-kit csr install DIR"
+            },
+            CsrError::NoRequests(_) => "name the folder of: rescue-kit csr generate --out DIR",
+            CsrError::OtherNode { .. } => "run it on that node",
+            CsrError::Taken(_) => "name another folder: --out DIR",
         };
         Self::of(Exit::Refused, &error, hint)
     }

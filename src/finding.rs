@@ -165,6 +165,12 @@ pub enum Code {
     /// A file outside of the profile looks like a certificate and cannot be read.
     #[serde(rename = "RK0502")]
     FoundUnreadable,
+    /// An answer to a certificate request is not what was asked for.
+    #[serde(rename = "RK0701")]
+    Answer,
+    /// A certificate request must not be signed.
+    #[serde(rename = "RK0702")]
+    Request,
 }
 
 impl Code {

@@ -3,6 +3,7 @@
 pub mod break_glass;
 pub mod ca;
 mod certify;
+pub mod csr;
 pub mod failure;
 pub mod granting;
 pub mod kubeconfigs;

@@ -20,6 +20,7 @@ use crate::inventory::{
     Placement, Scope, WantedName,
 };
 use crate::pki::cert::Cert;
+use crate::pki::chain;
 use crate::pki::digest::Digest;
 use crate::pki::key::PrivateKey;
 use crate::pki::kubeconfig::{Kubeconfig, Material};
@@ -471,19 +472,20 @@ fn wanted(names: &mut Vec<WantedName>, value: &str, why: &str) {
     }
 }
 
-/// Whether the authority's name is the leaf's issuer, byte for byte as Go compares it, and its key made the signature.
+/// Whether the authority issued the leaf, itself or over the intermediates that follow the leaf in its file: names equal byte
+/// for byte, as Go compares them, and signatures made by these keys.
 fn signed(credential: &CredentialState, authorities: &[AuthorityState]) -> Observed<bool> {
     let authority = authorities
         .iter()
         .find(|authority| authority.id == credential.signer);
-    let Some(leaf) = credential.cert() else {
+    let Some([leaf, others @ ..]) = credential.chain.present().map(Vec::as_slice) else {
         return Observed::Absent;
     };
-    let Some(chain) = authority.and_then(|authority| authority.chain.present()) else {
+    let Some(anchors) = authority.and_then(|authority| authority.chain.present()) else {
         return Observed::Unknown("its CA cannot be read".to_owned());
     };
-    let made_by = |ca: &Cert| leaf.issuer == ca.subject && crypto::verify(leaf, ca).is_ok();
-    Observed::Present(chain.iter().any(made_by))
+    let made_by = |cert: &Cert, ca: &Cert| crypto::verify(cert, ca).is_ok();
+    Observed::Present(chain::way(leaf, others, anchors, &made_by).is_ok())
 }
 
 fn key_pairs(

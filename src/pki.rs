@@ -6,6 +6,7 @@
 
 pub mod anchor;
 pub mod cert;
+pub mod chain;
 pub mod csr;
 pub mod digest;
 pub mod extension;
@@ -14,6 +15,7 @@ pub mod kubeconfig;
 pub mod name;
 pub(crate) mod oid;
 pub mod pem;
+pub mod request;
 pub mod san;
 pub mod tbs;
 pub(crate) mod tlv;

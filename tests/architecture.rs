@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 22] = [
+const DOMAIN: [&str; 23] = [
     "pki",
     "facts",
     "place",
@@ -15,6 +15,7 @@ const DOMAIN: [&str; 22] = [
     "passwd",
     "live",
     "profile",
+    "request",
     "inventory",
     "stale",
     "gate",

@@ -14,6 +14,7 @@ mod authorities;
 mod bad_input;
 mod cases;
 mod contract;
+mod csr;
 mod evidence;
 mod faults;
 mod fidelity;

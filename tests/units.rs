@@ -13,7 +13,7 @@ const SHARED: &str = "/etc/kubernetes/ssl/kubernetes.pem";
 
 /// The tree of a node as kubeasz makes it: one CA for everything, which also signs tokens; one certificate that is the API
 /// server's and its clients'; flags in units, drop-ins and environment files. The leaves end in ten days.
-fn kubeasz() -> Node {
+pub(crate) fn kubeasz() -> Node {
     let node = empty();
     let ssl = node.path(SSL);
     let script = format!(

@@ -226,6 +226,9 @@ pub enum Command {
     /// Renew a CA with its own key, carry it to other nodes, begin a new one, bundle two
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Have certificates signed elsewhere: make requests, sign them, install the answers
+    #[command(subcommand)]
+    Csr(Csr),
     /// Show, check and export the evidence
     #[command(subcommand)]
     Audit(Audit),
@@ -242,6 +245,31 @@ pub enum Command {
 /// What is wanted of a plan.
 #[derive(Args, Clone, Debug)]
 pub struct PolicyArgs {
+    /// Which certificates, and how they are to be.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Leave CAs alone, or renew those that are due with their own keys: same name, same key, a later end
+    #[arg(
+        long,
+        value_name = "CHOICE",
+        default_value = "keep",
+        env = "RESCUE_KIT_CA"
+    )]
+    pub ca: CaChoice,
+    /// Validity of a renewed CA [default: as long as before]
+    #[arg(long, value_name = "DURATION", env = "RESCUE_KIT_CA_VALIDITY")]
+    pub ca_validity: Option<String>,
+    /// A directory with CA certificates that were renewed elsewhere, as `ca export` writes it: ca.crt, etcd-ca.crt, ...
+    #[arg(long, value_name = "DIR", env = "RESCUE_KIT_CA_FROM")]
+    pub ca_from: Option<PathBuf>,
+    /// What is done to processes.
+    #[command(flatten)]
+    pub restarts: Restarts,
+}
+
+/// Which certificates are renewed, and how the new ones are to be.
+#[derive(Args, Clone, Debug)]
+pub struct Selection {
     /// What counts as due
     #[arg(
         long,
@@ -299,20 +327,11 @@ pub struct PolicyArgs {
         value_delimiter = ','
     )]
     pub template: Vec<String>,
-    /// Leave CAs alone, or renew those that are due with their own keys: same name, same key, a later end
-    #[arg(
-        long,
-        value_name = "CHOICE",
-        default_value = "keep",
-        env = "RESCUE_KIT_CA"
-    )]
-    pub ca: CaChoice,
-    /// Validity of a renewed CA [default: as long as before]
-    #[arg(long, value_name = "DURATION", env = "RESCUE_KIT_CA_VALIDITY")]
-    pub ca_validity: Option<String>,
-    /// A directory with CA certificates that were renewed elsewhere, as `ca export` writes it: ca.crt, etcd-ca.crt, ...
-    #[arg(long, value_name = "DIR", env = "RESCUE_KIT_CA_FROM")]
-    pub ca_from: Option<PathBuf>,
+}
+
+/// What is done to processes.
+#[derive(Args, Clone, Debug)]
+pub struct Restarts {
     /// Restart those processes that do not read the new files by themselves, all, or none
     #[arg(
         long,
@@ -391,7 +410,7 @@ pub enum CaCommand {
         ids: Vec<String>,
         /// What is wanted.
         #[command(flatten)]
-        policy: PolicyArgs,
+        policy: Box<PolicyArgs>,
         /// How it is kept and signed.
         #[command(flatten)]
         keeping: Keeping,
@@ -466,6 +485,95 @@ pub enum BackupCommand {
         #[command(flatten)]
         keeping: Keeping,
     },
+}
+
+/// Commands on certificate requests.
+#[derive(Debug, Subcommand)]
+pub enum Csr {
+    /// On the node: write requests for what is due into a folder; the keys stay here
+    Generate {
+        /// The folder: it is made, or must not hold requests yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// What is wanted.
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Where the CA's key is: sign the requests of a folder, or of each folder in it
+    Sign(Sign),
+    /// On the node: check the answers in a folder and put them in place
+    Install {
+        /// The folder
+        folder: PathBuf,
+        /// Only these certificates
+        #[arg(
+            long,
+            value_name = "ID",
+            value_delimiter = ',',
+            env = "RESCUE_KIT_ONLY"
+        )]
+        only: Vec<String>,
+        /// What is done to processes.
+        #[command(flatten)]
+        restarts: Restarts,
+        /// How it is kept and signed.
+        #[command(flatten)]
+        keeping: Keeping,
+    },
+}
+
+/// How requests are signed.
+#[derive(Args, Debug)]
+pub struct Sign {
+    /// The folder
+    pub folder: PathBuf,
+    /// The CA's certificate; intermediates above it may follow
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_CA_CERT")]
+    pub ca_cert: PathBuf,
+    /// The CA's key, encrypted or not; `-` reads it from stdin
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_CA_KEY")]
+    pub ca_key: PathBuf,
+    /// A file with the passphrase of the key, such as /dev/fd/3 [default: asked for]
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// The longest validity
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "398d",
+        env = "RESCUE_KIT_MAX_VALIDITY"
+    )]
+    pub max_validity: String,
+    /// Names that may be signed, `*` standing for any text: common names, groups, alternative names [default: all]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        value_delimiter = ',',
+        env = "RESCUE_KIT_ALLOW_NAME"
+    )]
+    pub allow_name: Vec<String>,
+    /// A usage that may be signed besides those of the layout, such as 'client auth'
+    #[arg(
+        long,
+        value_name = "USAGE",
+        value_delimiter = ',',
+        env = "RESCUE_KIT_ALLOW_USAGE"
+    )]
+    pub allow_usage: Vec<String>,
+    /// Only these certificates
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        env = "RESCUE_KIT_ONLY"
+    )]
+    pub only: Vec<String>,
+    /// Sign again what has an answer
+    #[arg(long, env = "RESCUE_KIT_AGAIN", value_parser = FalseyValueParser::new())]
+    pub again: bool,
+    /// Sign what can be signed of a folder, although something in it is refused
+    #[arg(long, env = "RESCUE_KIT_PARTIAL", value_parser = FalseyValueParser::new())]
+    pub partial: bool,
 }
 
 /// Commands on evidence.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::apply::Archive;
-use crate::cli::args::{Keeping, PolicyArgs};
+use crate::cli::args::{
+    CaChoice, Keeping, KeyChoice, PolicyArgs, RestartChoice, Restarts, Selection,
+};
 use crate::cli::context::Context;
 use crate::cli::{inspect, plan};
 use crate::clock::Stopwatch;
@@ -147,21 +149,25 @@ pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
     inspect::inspect(context, "30d")?;
     say("\n");
     let policy = PolicyArgs {
-        renew_before: "30d".to_owned(),
-        all: false,
-        validity: None,
-        key: crate::cli::args::KeyChoice::New,
-        key_algorithm: None,
-        san: Vec::new(),
-        only: Vec::new(),
-        skip: Vec::new(),
-        template: Vec::new(),
-        ca: crate::cli::args::CaChoice::Keep,
+        selection: Selection {
+            renew_before: "30d".to_owned(),
+            all: false,
+            validity: None,
+            key: KeyChoice::New,
+            key_algorithm: None,
+            san: Vec::new(),
+            only: Vec::new(),
+            skip: Vec::new(),
+            template: Vec::new(),
+        },
+        ca: CaChoice::Keep,
         ca_validity: None,
         ca_from: None,
-        restart: crate::cli::args::RestartChoice::Auto,
-        hold_controllers: false,
-        despite_peers: false,
+        restarts: Restarts {
+            restart: RestartChoice::Auto,
+            hold_controllers: false,
+            despite_peers: false,
+        },
     };
     run(
         context,

@@ -199,3 +199,26 @@ fn signs_what_openssl_verifies_as_raw_ed25519() {
         "cd {at} && openssl pkeyutl -verify -pubin -inkey pub -rawin -in msg -sigfile sig"
     ));
 }
+
+#[test]
+fn never_panics_on_damaged_sealed_keys() {
+    let text = openssl(
+        "openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -passout pass:x -iter 10",
+    );
+    let der = pem::blocks(&text).ok().unwrap().remove(0).der;
+    let key = unseal(&der, b"x").ok().unwrap();
+    assert_eq!(key.algorithm(), Some(KeyAlgorithm::EcdsaP256));
+    assert_eq!(unseal(&der, b"y").err(), Some(SealError::Passphrase));
+    for cut in 0..der.len() {
+        assert!(unseal(&der[..cut], b"x").is_err());
+    }
+    // Up to the parameters of the cipher: what follows is the sealed key itself.
+    for place in 0..90 {
+        for value in [0, 0x30, 0x7f, 0x80] {
+            let mut damaged = der.to_vec();
+            damaged[place] = value;
+            // CBC proves nothing about what it opens: all that is claimed is that it returns.
+            drop(unseal(&damaged, b"x"));
+        }
+    }
+}

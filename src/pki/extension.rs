@@ -185,6 +185,14 @@ impl Usage {
         USAGES.iter().map(|usage| usage.1)
     }
 
+    /// RFC 5280's name, which certificates are described by here.
+    pub fn rfc_name(self) -> &'static str {
+        USAGES
+            .iter()
+            .find(|usage| usage.0 == self)
+            .map_or("", |usage| usage.2)
+    }
+
     /// cfssl's name.
     pub fn name(self) -> &'static str {
         USAGES

@@ -1,7 +1,8 @@
 //! Questions on the terminal.
 
 use dialoguer::theme::SimpleTheme;
-use dialoguer::{Confirm, Select};
+use dialoguer::{Confirm, Password, Select};
+use zeroize::Zeroizing;
 
 /// An answer to a question that changes something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,4 +36,12 @@ pub fn confirm(question: &str) -> bool {
         .default(false)
         .interact_opt();
     matches!(answer, Ok(Some(true)))
+}
+
+/// Asks for a passphrase, which is not shown; `None` if there is no answer.
+pub fn passphrase(question: &str) -> Option<Zeroizing<String>> {
+    let answer = Password::with_theme(&SimpleTheme)
+        .with_prompt(question)
+        .interact();
+    answer.ok().map(Zeroizing::new)
 }
