@@ -166,10 +166,10 @@ pub enum Code {
     #[serde(rename = "RK0502")]
     FoundUnreadable,
     /// An answer to a certificate request is not what was asked for.
-    #[serde(rename = "RK0701")]
+    #[serde(rename = "RK0801")]
     Answer,
     /// A certificate request must not be signed.
-    #[serde(rename = "RK0702")]
+    #[serde(rename = "RK0802")]
     Request,
 }
 

@@ -18,7 +18,7 @@ fn refused(trip: &Trip, sentence: &str, hint: &str) -> Ran {
     let ran = trip
         .install(&[])
         .exits(5)
-        .says(&format!("critical RK0701 {sentence}"))
+        .says(&format!("critical RK0801 {sentence}"))
         .says(&format!("hint: {hint}"));
     means::assert_same(&before, &trip.node.snapshot());
     assert!(!trip.node.path("/var/lib/rescue-kit/runs").exists());

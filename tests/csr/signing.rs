@@ -13,7 +13,7 @@ fn refused(trip: &Trip, words: &[&str], sentence: &str, hint: &str) -> Ran {
         .sign("ca", words)
         .exits(5)
         .says("refused; nothing was signed")
-        .says(&format!("critical RK0702 {sentence}"))
+        .says(&format!("critical RK0802 {sentence}"))
         .says(&format!("hint: {hint}"));
     assert_eq!(answers(trip), Vec::<String>::new());
     ran

@@ -172,7 +172,7 @@ impl Site {
                 let Some(due) = due.get(index) else {
                     return;
                 };
-                let made = self.make(inventory, due);
+                let made = self.make_one(inventory, due);
                 // A poisoned lock means that another thread panicked, and then the process is ending.
                 if let Ok(mut results) = results.lock() {
                     results.insert(index, made);
@@ -190,7 +190,7 @@ impl Site {
         results.into_values().collect()
     }
 
-    fn make(&self, inventory: &Inventory, due: &Due) -> Result<Made, CsrError> {
+    fn make_one(&self, inventory: &Inventory, due: &Due) -> Result<Made, CsrError> {
         let issue = |source| CsrError::Issue {
             id: due.id.clone(),
             source,
