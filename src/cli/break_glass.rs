@@ -13,8 +13,10 @@ use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::break_glass::{Given, LONGEST, Passage, Wish};
+use crate::flow::failure::AccessError;
 use crate::flow::mint::EXPLANATION;
 use crate::flow::revoke::Taken;
+use crate::flow::site::Site;
 use crate::grant::{self, Grant, NAMESPACE, Terms};
 use crate::pki::name::printable;
 use crate::render::ics::Event;
@@ -59,24 +61,8 @@ fn give(context: &Context, args: &BreakGlassArgs) -> Result<Exit, Failure> {
     let site = context.site()?;
     let _lock = site.lock()?;
     refuse_taken(&args.calendar)?;
-    if context.global.check || !context.global.yes {
-        let (inventory, grant, how) = site.rehearse_break_glass(&wanted).map_err(explained)?;
-        if context.global.check {
-            if context.json() {
-                let payload = json!({ "grant": grant, "how": how });
-                context.answer("break-glass", Some(&inventory), true, payload);
-            } else {
-                say(&format!(
-                    "{}nothing was made (--check)\n",
-                    terms(&grant, &how)
-                ));
-            }
-            return Ok(Exit::Done);
-        }
-        if context.can_ask() {
-            tell(&terms(&grant, &how));
-        }
-        ask(context, "Break the glass?")?;
+    if !agreed(context, &site, &wanted)? {
+        return Ok(Exit::Done);
     }
     let sign_key = args.sign_key.as_deref().map(audit_key).transpose()?;
     let given = with_means(context, sign_key.as_ref(), |means| {
@@ -108,6 +94,29 @@ fn give(context: &Context, args: &BreakGlassArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Whether to go on: not with `--check`, which only tells what would be given.
+fn agreed(context: &Context, site: &Site, wanted: &Wish) -> Result<bool, Failure> {
+    if context.global.yes && !context.global.check {
+        return Ok(true);
+    }
+    let (inventory, grant, how) = site.rehearse_break_glass(wanted).map_err(explained)?;
+    let told = terms(&grant, &how);
+    if !context.global.check {
+        if context.can_ask() {
+            tell(&told);
+        }
+        ask(context, "Break the glass?")?;
+        return Ok(true);
+    }
+    if context.json() {
+        let payload = json!({ "grant": grant, "how": how });
+        context.answer("break-glass", Some(&inventory), true, payload);
+    } else {
+        say(&format!("{told}nothing was made (--check)\n"));
+    }
+    Ok(false)
+}
+
 /// By which way, as the flags say.
 fn passage<'a>(args: &'a BreakGlassArgs, with: Option<&'a Path>) -> Result<Passage<'a>, Failure> {
     if let Some(with) = with {
@@ -130,7 +139,7 @@ fn passage<'a>(args: &'a BreakGlassArgs, with: Option<&'a Path>) -> Result<Passa
 }
 
 /// Where no way is left but the last one, that one is explained.
-fn explained(error: crate::flow::failure::AccessError) -> Failure {
+fn explained(error: AccessError) -> Failure {
     let failure = Failure::from(error);
     if failure
         .hints

@@ -12,7 +12,7 @@ use crate::flow::rescue::Means;
 use crate::flow::site::Site;
 use crate::grant::{Grant, Kind};
 use crate::inventory::Inventory;
-use crate::journal::{Body, Verdict};
+use crate::journal::{Body, Issued, Verdict};
 use crate::manifest;
 use crate::pki::cert::Cert;
 use crate::pki::key::KeyAlgorithm;
@@ -93,20 +93,17 @@ impl Site {
             key: self.key_of_admins(&inventory),
         };
         let made = client.certify(&authority);
-        let failed = |why: String| AccessError::refused(why, "choose another name");
-        let made = made.map_err(|error| failed(error.to_string()))?;
+        let made =
+            made.map_err(|error| AccessError::refused(error.to_string(), "choose another name"))?;
         let (cert, key) = (made.cert.to_pem(), made.key.to_pem());
-        let by = Credential::Certificate(cert.as_bytes(), key.as_bytes());
-        let text = NewKubeconfig {
+        let kubeconfig = NewKubeconfig {
             cluster: &cluster.name,
             server: &cluster.server,
             ca: &cluster.ca,
             user: wish.name,
-            by,
+            by: Credential::Certificate(cert.as_bytes(), key.as_bytes()),
         };
-        let text = text.text();
-        let name = self.free_run_name(inventory.at)?;
-        let mut run = self.begin_access(&name, &inventory, means)?;
+        let text = kubeconfig.text();
         let grant = Grant {
             kind: Kind::User,
             user: wish.name.to_owned(),
@@ -117,29 +114,45 @@ impl Site {
             kubeconfig: wish.out.map(Path::to_path_buf),
         };
         let facts = made.facts("user");
-        let serial = facts.serial.clone();
-        run.append(Body::Granting {
-            grant: Box::new(grant),
-            issued: vec![facts],
-        })?;
-        if let Some(out) = wish.out {
-            write_new(out, text.as_bytes())?;
-        }
-        run.append(Body::Granted {
-            seen: None,
-            not_after: Some(made.cert.not_after),
-            serial,
-        })?;
-        run.append(Body::End(Verdict::Done))?;
-        self.testify(&run, &name, means)?;
+        let run = self.hand_over(grant, facts, &text, &inventory, means)?;
         Ok(Made {
             inventory,
-            run: name,
+            run,
             cert: made.cert,
             groups,
             capped: end > valid.1,
             text,
         })
+    }
+
+    /// Writes the file, if one is wanted, between the two lines of the journal that tell of it; gives the run's name.
+    fn hand_over(
+        &self,
+        grant: Grant,
+        issued: Issued,
+        text: &str,
+        inventory: &Inventory,
+        means: &Means,
+    ) -> Result<String, AccessError> {
+        let name = self.free_run_name(inventory.at)?;
+        let mut run = self.begin_access(&name, inventory, means)?;
+        let (out, not_after) = (grant.kubeconfig.clone(), grant.not_after);
+        let serial = issued.serial.clone();
+        run.append(Body::Granting {
+            grant: Box::new(grant),
+            issued: vec![issued],
+        })?;
+        if let Some(out) = out {
+            write_new(&out, text.as_bytes())?;
+        }
+        run.append(Body::Granted {
+            seen: None,
+            not_after,
+            serial,
+        })?;
+        run.append(Body::End(Verdict::Done))?;
+        self.testify(&run, &name, means)?;
+        Ok(name)
     }
 
     /// Name, server and CA of the cluster, as the administrator's kubeconfig and the node's files have them.
