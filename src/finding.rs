@@ -344,21 +344,18 @@ fn authority_findings(
             Severity::Critical,
             defect,
             cert,
-            narrow.clone(),
+            format!(
+                "with its key: rescue-kit run --ca renew (not if the key has leaked: that takes a new CA); {narrow}"
+            ),
         ),
         Defect::Expiring(_) => {
-            let hint = "plan the renewal of this CA before it ends";
-            about(
-                Code::CaExpiring,
-                Severity::Warning,
-                defect,
-                cert,
-                hint.to_owned(),
-            )
+            let hint = format!("rescue-kit ca renew {}", authority.id);
+            about(Code::CaExpiring, Severity::Warning, defect, cert, hint)
         },
         Defect::KeyMissing => {
-            let hint =
-                format!("put the key beside it for the rescue, or leave its leaves out: {narrow}");
+            let hint = format!(
+                "nothing but a backup can bring it back; where it is elsewhere by policy: rescue-kit csr generate --out DIR; or leave its leaves out: {narrow}"
+            );
             let text = format!(
                 "CA {} has no private key: {} is missing",
                 authority.id,

@@ -126,7 +126,7 @@ fn an_expired_ca_is_refused_with_what_to_do() {
         5,
         "CA ca (/etc/kubernetes/pki/ca.crt) expired 35 days ago",
     )
-    .says("put a CA certificate with the same key and subject and a later end in its place");
+    .says("renew it with its own key: --ca renew");
     assert_eq!(hinted(&ran), LEAVES);
     node.run(&["inspect"])
         .exits(3)
