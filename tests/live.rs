@@ -35,6 +35,8 @@ mod partial;
 mod proof;
 #[path = "live/quorum.rs"]
 mod quorum;
+#[path = "live/requests.rs"]
+mod requests;
 #[path = "live/runtime.rs"]
 mod runtime;
 #[path = "live/units.rs"]
