@@ -41,6 +41,9 @@ pub enum IssueError {
         /// The certificate's subject.
         subject: Name,
     },
+    /// There is no certificate to sign for.
+    #[error("there is no certificate of an authority")]
+    Nobody,
     /// The certificate may not sign others.
     #[error("the certificate of {subject} is not a certificate authority's")]
     NotCa {
@@ -81,6 +84,21 @@ impl From<rcgen::Error> for IssueError {
 }
 
 impl Authority {
+    /// The authority whose key this is, among the certificates of its file; the others are its chain.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::load`], with the first certificate if the key is nobody's.
+    pub fn among(certs: &[Cert], key: &PrivateKey) -> Result<Self, IssueError> {
+        let signer = Signer::load(key)?;
+        let fits = |cert: &&Cert| cert.public_bits() == signer.public_bits();
+        let Some(cert) = certs.iter().find(fits).or_else(|| certs.first()) else {
+            return Err(IssueError::Nobody);
+        };
+        let chain = certs.iter().filter(|other| other.der != cert.der);
+        Self::load(cert.clone(), chain.cloned().collect(), key)
+    }
+
     /// Puts certificate and key together. Dates are not judged: an expired authority renews itself.
     ///
     /// # Errors

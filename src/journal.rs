@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::{Grant, Standing};
 use crate::live::Check;
+use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
 use crate::pki::key::KeyAlgorithm;
 use crate::pki::utc::Utc;
@@ -220,6 +221,24 @@ pub struct Issued {
     pub sha256: Digest,
     /// Whether a certificate was there before.
     pub replaces: Option<Digest>,
+}
+
+impl Issued {
+    /// The facts of a certificate that took the place of another, or of none.
+    pub fn of(credential: &str, cert: &Cert, replaces: Option<Digest>) -> Self {
+        Self {
+            credential: credential.to_owned(),
+            subject: cert.subject.to_string(),
+            issuer: cert.issuer.to_string(),
+            serial: cert.serial_hex(),
+            not_before: cert.not_before,
+            not_after: cert.not_after,
+            key: cert.key.clone(),
+            public: Digest::of(cert.public_bits()),
+            sha256: cert.sha256(),
+            replaces,
+        }
+    }
 }
 
 /// How a run ended.

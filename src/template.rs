@@ -37,8 +37,9 @@ pub const SECRET: &str = include_str!("../templates/break-glass/secret.yaml");
 /// Fills the holes of a text, each `{name}`, in one pass: what is filled in is not looked at again.
 pub fn fill(text: &str, holes: &[(&str, &str)]) -> Zeroizing<String> {
     let longest: usize = holes.iter().map(|(_, value)| value.len()).sum();
-    // Keys are filled in: the room is taken at once, so that no growing text leaves copies.
-    let mut out = Zeroizing::new(String::with_capacity(text.len() + 4 * longest));
+    // Keys are filled in: the room is taken at once, so that no growing text leaves copies; no hole is there more than
+    // six times.
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + 6 * longest));
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);

@@ -59,7 +59,11 @@ pub(super) fn stage(run: &mut Run, hands: &Hands) -> Result<(), ApplyError> {
     fresh.extend(issue_all(&of_leaves, &authorities, hands)?);
     for stage in run.plan.phases.stage.clone() {
         if let Some(fresh) = fresh.get(&stage.id) {
-            let result = Ok(Evidence::Issued(Box::new(facts(&stage, fresh))));
+            let result = Ok(Evidence::Issued(Box::new(Issued::of(
+                &stage.credential,
+                &fresh.cert,
+                fresh.replaces,
+            ))));
             run.append_unsynced(Body::Outcome {
                 step: stage.id,
                 way: Way::Forward,
@@ -137,14 +141,7 @@ fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, 
             .map_err(|error| unreadable(error.to_string()))?;
         let certs = Cert::all_from_pem(&file(hands.disk, &Place::File(cert_path.clone()))?)
             .map_err(|error| unreadable(error.to_string()))?;
-        let signer = Signer::load(&key)?;
-        let fits = |cert: &&Cert| cert.public_bits() == signer.public_bits();
-        let cert = certs.iter().find(fits).unwrap_or(&certs[0]).clone();
-        let chain = certs
-            .into_iter()
-            .filter(|c| c.der != cert.der && !c.self_issued())
-            .collect();
-        let authority = Authority::load(cert, chain, &key).map_err(|source| ApplyError::Issue {
+        let authority = Authority::among(&certs, &key).map_err(|source| ApplyError::Issue {
             id: id.clone(),
             source,
         })?;
@@ -325,21 +322,5 @@ fn file(disk: &Disk, at: &Place) -> Result<zeroize::Zeroizing<Vec<u8>>, ApplyErr
             at: at.clone(),
             why,
         }),
-    }
-}
-
-fn facts(stage: &Stage, fresh: &Fresh) -> Issued {
-    let cert = &fresh.cert;
-    Issued {
-        credential: stage.credential.clone(),
-        subject: cert.subject.to_string(),
-        issuer: cert.issuer.to_string(),
-        serial: cert.serial_hex(),
-        not_before: cert.not_before,
-        not_after: cert.not_after,
-        key: cert.key.clone(),
-        public: crate::pki::digest::Digest::of(cert.public_bits()),
-        sha256: cert.sha256(),
-        replaces: fresh.replaces,
     }
 }

@@ -22,6 +22,7 @@ use crate::pki::name::{Attribute, Name};
 use crate::pki::pem;
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
+use crate::template::fill;
 
 /// How long before its making a certificate begins, in seconds (client-go `CertificateBackdate`).
 const BACKDATE: i64 = 300;
@@ -103,7 +104,7 @@ fn issued(
     let names: Vec<San> = leaf
         .names
         .iter()
-        .filter_map(|name| San::parse(&filled(name, &holes)))
+        .filter_map(|name| San::parse(&fill(name, &holes)))
         .collect();
     let template = issue::prototype(&subject(leaf.cn, leaf.o)?, leaf.usages, &names)?;
     let key = Signer::load(key)?;
@@ -176,7 +177,7 @@ fn kubeconfig(
         &format!("etc/kubernetes/{name}"),
         0o600,
         at,
-        filled(KUBECONFIG, &holes).as_bytes(),
+        fill(KUBECONFIG, &holes).as_bytes(),
     );
 }
 
@@ -241,7 +242,7 @@ fn texts(tree: &mut Tree, at: Utc) -> Result<(), CryptoError> {
     tree.directory("etc/kubernetes/manifests", 0o700);
     tree.directory("var/lib/etcd", 0o700);
     for (path, mode, text) in TEXTS {
-        let text = filled(text, &[("node", NODE), ("address", ADDRESS)]);
+        let text = fill(text, &[("node", NODE), ("address", ADDRESS)]);
         tree.file(path, mode, at, text.as_bytes());
     }
     let mut machine = [0; 16];
@@ -259,26 +260,4 @@ fn subject(cn: &str, o: Option<&str>) -> Result<Name, DrillError> {
     let mut attributes = vec![(Attribute::CommonName, cn.to_owned())];
     attributes.extend(o.map(|o| (Attribute::Organization, o.to_owned())));
     Ok(Name::build(&attributes)?)
-}
-
-/// Fills `{name}` holes; braces around anything else stay.
-fn filled(template: &str, holes: &[(&str, &str)]) -> Zeroizing<String> {
-    let room: usize = holes.iter().map(|(_, value)| value.len()).sum();
-    // Wiping needs the string never to move, so it gets its room at once; no hole is used more than six times.
-    let mut out = Zeroizing::new(String::with_capacity(template.len() + 6 * room));
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        out.push_str(before);
-        let hole = after.split_once('}');
-        let value = hole.and_then(|(name, _)| holes.iter().find(|known| known.0 == name));
-        if let (Some((_, behind)), Some((_, value))) = (hole, value) {
-            out.push_str(value);
-            rest = behind;
-        } else {
-            out.push('{');
-            rest = after;
-        }
-    }
-    out.push_str(rest);
-    out
 }

@@ -8,7 +8,6 @@ use crate::issue::{self, Authority, IssueError};
 use crate::journal::Issued;
 use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
-use crate::pki::digest::Digest;
 use crate::pki::key::{KeyAlgorithm, KeyForm, PrivateKey};
 use crate::pki::name::Attribute;
 use crate::pki::utc::Utc;
@@ -60,19 +59,7 @@ impl Client<'_> {
 impl Certified {
     /// Its facts, for the journal.
     pub(super) fn facts(&self, credential: &str) -> Issued {
-        let cert = &self.cert;
-        Issued {
-            credential: credential.to_owned(),
-            subject: cert.subject.to_string(),
-            issuer: cert.issuer.to_string(),
-            serial: cert.serial_hex(),
-            not_before: cert.not_before,
-            not_after: cert.not_after,
-            key: cert.key.clone(),
-            public: Digest::of(cert.public_bits()),
-            sha256: cert.sha256(),
-            replaces: None,
-        }
+        Issued::of(credential, &self.cert, None)
     }
 
     /// For a connection.

@@ -32,14 +32,7 @@ pub(super) fn authority(context: &Context, args: &Sign) -> Result<Authority, Fai
     let certs = Cert::all_from_pem(&text)
         .map_err(|error| unusable(&error, "name the CA's certificate in PEM: --ca-cert FILE"))?;
     let key = key(context, args)?;
-    let public = crypto::Signer::load(&key).map_err(|error| {
-        let text = format!("{}: {error}", args.ca_key.display());
-        Failure::new(Exit::Refused, text, "name the CA's key: --ca-key FILE")
-    })?;
-    let fits = |cert: &&Cert| cert.public_bits() == public.public_bits();
-    let cert = certs.iter().find(fits).unwrap_or(&certs[0]).clone();
-    let chain = certs.into_iter().filter(|other| *other != cert).collect();
-    Authority::load(cert, chain, &key).map_err(|error| {
+    Authority::among(&certs, &key).map_err(|error| {
         Failure::new(
             Exit::Refused,
             error.to_string(),
