@@ -45,10 +45,10 @@ class Group:
     def members(self) -> set[int]:
         """Every process of the group but for those that entered a container's namespaces from outside."""
         found: set[int] = set()
-        for file in (file for group in self.directories() for file in group.glob("**/cgroup.procs")):
-            # Groups come and go with what runs in them.
+        # Groups come and go with what runs in them; a walk passes over what is gone, as a glob does not.
+        for directory in (directory for group in self.directories() for directory, _, _ in os.walk(group)):
             with contextlib.suppress(OSError):
-                found.update(map(int, file.read_text().split()))
+                found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))
         return found
 
     def end(self) -> None:
@@ -71,7 +71,7 @@ def removed(group: Path) -> bool:
         for directory, _, _ in os.walk(group, topdown=False):
             os.rmdir(directory)
     except OSError as error:
-        if error.errno != errno.EBUSY:
+        if error.errno not in (errno.EBUSY, errno.ENOENT):
             raise
         return False
     return True
