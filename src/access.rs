@@ -220,9 +220,18 @@ impl<'a> Access<'a> {
             .iter()
             .map(|known| &known.cert_path);
         files
-            .filter_map(|path| Cert::all_from_pem(&self.read(path).ok()?).ok())
+            .filter_map(|path| self.certs(path).ok())
             .flatten()
             .collect()
+    }
+
+    /// The certificates of a file as it is now.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, as a sentence fragment.
+    pub fn certs(&self, path: &Path) -> Result<Vec<Cert>, String> {
+        Cert::all_from_pem(&self.read(path)?).map_err(|error| error.to_string())
     }
 
     /// A consumer's ports that serve a credential of the profile: the address, and the credential's id.

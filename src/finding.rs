@@ -78,6 +78,9 @@ pub enum Code {
     /// Another tool that changes certificates is at work.
     #[serde(rename = "RK0020")]
     Rival,
+    /// The controller manager would end as soon as it leads: its signer's file is a bundle.
+    #[serde(rename = "RK0021")]
+    Signer,
     /// A CA's certificate has expired.
     #[serde(rename = "RK0101")]
     CaExpired,

@@ -108,6 +108,8 @@ pub enum ObstacleKind {
     Unit,
     /// Another tool that changes certificates is at work.
     Rival,
+    /// The file that the controller manager signs with holds more than one certificate.
+    Signer,
 }
 
 impl ObstacleKind {

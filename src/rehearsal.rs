@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use crate::access::{Access, with_causes};
 use crate::live::{Check, ObstacleKind};
 use crate::manifest;
-use crate::pki::cert::Cert;
 use crate::place::{Blob, Kind, Observed, Place};
 use crate::profile::{RestartKind, Role};
 use crate::systemd;
@@ -141,16 +140,13 @@ fn inputs(access: &Access) -> Vec<Check> {
 fn single_signer(access: &Access) -> Option<Check> {
     let flag = "flag:kube-controller-manager:cluster-signing-cert-file";
     let path = &access.inventory.facts.first(flag)?.value;
-    let why = match bytes(access, Path::new(path)) {
-        Err(why) => Some(why),
-        Ok(text) => match Cert::all_from_pem(&text) {
-            Ok(certs) if certs.len() == 1 => None,
-            Ok(certs) => Some(format!(
-                "{path} holds {} certificates, and must hold one",
-                certs.len()
-            )),
-            Err(error) => Some(format!("{path} {error}")),
-        },
+    let why = match access.certs(Path::new(path)) {
+        Ok(certs) if certs.len() == 1 => None,
+        Ok(certs) => Some(format!(
+            "{path} holds {} certificates, and must hold one",
+            certs.len()
+        )),
+        Err(why) => Some(format!("{path}: {why}")),
     };
     Some(Check::new(
         "cold start",

@@ -21,6 +21,7 @@ impl Finding {
             ObstacleKind::StartLimit => Code::StartLimit,
             ObstacleKind::Unit => Code::Unit,
             ObstacleKind::Rival => Code::Rival,
+            ObstacleKind::Signer => Code::Signer,
         };
         let severity = if obstacle.kind.forbids_restart() {
             Severity::Critical

@@ -82,6 +82,20 @@ fn renewed_cas_are_carried_to_the_other_nodes() {
     assert_api_holds_the_ca(&lab, "cp1");
 }
 
+#[test]
+fn a_bundle_where_the_controller_manager_signs_is_caught_before_a_restart() {
+    let lab = ControlPlane::one();
+    let sandboxes = lab.sandboxes("cp1");
+    let bundle = "cat /etc/kubernetes/pki/front-proxy-ca.crt >>/etc/kubernetes/pki/ca.crt";
+    lab.shell("cp1", bundle);
+    let text = "RK0021 /etc/kubernetes/pki/ca.crt holds 2 certificates: kube-controller-manager signs with it";
+    lab.kit("cp1", &["inspect"]).exits(3).says(text);
+    lab.kit("cp1", &["run", "--all", "--yes"])
+        .exits(5)
+        .says(text);
+    assert_eq!(lab.sandboxes("cp1"), sandboxes);
+}
+
 /// Pods, joining nodes and aggregated APIs learn whom to trust from these three.
 fn assert_api_holds_the_ca(lab: &ControlPlane, node: &str) {
     let ca = lab.shell(node, "cat /etc/kubernetes/pki/ca.crt");

@@ -32,6 +32,7 @@ pub(super) fn look(access: &Access, cri: Option<&mut Cri>, obstacles: &mut Vec<O
         mounts(access, component, needs, obstacles);
     }
     rivals(obstacles);
+    signer(access, obstacles);
 }
 
 fn push(
@@ -47,6 +48,25 @@ fn push(
         text,
         hint: hint.into(),
     });
+}
+
+/// Two certificates in the signer's file kill the controller manager just after it took its lease
+/// (kubernetes/kubernetes, `pkg/controller/certificates/signer/ca_provider.go`); one that runs already reads it as it was.
+fn signer(access: &Access, obstacles: &mut Vec<Obstacle>) {
+    let flag = "flag:kube-controller-manager:cluster-signing-cert-file";
+    let path = access.inventory.facts.first(flag).map(|fact| &fact.value);
+    let Some(Ok(certs)) = path.map(|path| access.certs(Path::new(path))) else {
+        return;
+    };
+    if let (Some(path), true) = (path, certs.len() > 1) {
+        let text = format!(
+            "{path} holds {} certificates: kube-controller-manager signs with it, and ends as soon as it leads",
+            certs.len()
+        );
+        let hint =
+            "leave the signing certificate alone in it; a bundle belongs into files of its own";
+        push(obstacles, ObstacleKind::Signer, path, text, hint);
+    }
 }
 
 fn disks(access: &Access, obstacles: &mut Vec<Obstacle>) {
