@@ -78,7 +78,7 @@ pub enum Code {
     /// Another tool that changes certificates is at work.
     #[serde(rename = "RK0020")]
     Rival,
-    /// The controller manager would end as soon as it leads: its signer's file is a bundle.
+    /// The controller manager would end as soon as it leads: its signer's file is a bundle, or its key is missing.
     #[serde(rename = "RK0021")]
     Signer,
     /// A CA's certificate has expired.

@@ -108,7 +108,7 @@ pub enum ObstacleKind {
     Unit,
     /// Another tool that changes certificates is at work.
     Rival,
-    /// The file that the controller manager signs with holds more than one certificate.
+    /// What the controller manager signs with is a bundle, or has no key.
     Signer,
 }
 

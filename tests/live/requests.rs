@@ -18,6 +18,11 @@ fn a_dead_node_without_ca_keys_comes_back_by_requests() {
         lab.shell("cp1", &away);
     }
     lab.kit("cp1", &["run", "--yes"]).exits(5).says("RK0104");
+    let missing = "RK0021 /etc/kubernetes/pki/ca.key is missing: kube-controller-manager is told to sign with it";
+    lab.kit("cp1", &["inspect"]).exits(3).says(missing);
+    // As kubeadm writes the manifest where the CA is external.
+    let manifest = "/etc/kubernetes/manifests/kube-controller-manager.yaml";
+    lab.shell("cp1", &format!("sed -i '/--cluster-signing-/d' {manifest}"));
     lab.kit("cp1", &["csr", "generate", "--out", "/root/stick"])
         .ok();
     let none = lab.shell("cp1", "grep -rl 'PRIVATE KEY' /root/stick || true");

@@ -50,11 +50,23 @@ fn push(
     });
 }
 
-/// Two certificates in the signer's file kill the controller manager just after it took its lease
-/// (kubernetes/kubernetes, `pkg/controller/certificates/signer/ca_provider.go`); one that runs already reads it as it was.
+/// Two certificates in the signer's file, or no key, kill the controller manager just after it took its lease
+/// (kubernetes/kubernetes, `pkg/controller/certificates/signer/ca_provider.go`); one that runs already goes on.
 fn signer(access: &Access, obstacles: &mut Vec<Obstacle>) {
-    let flag = "flag:kube-controller-manager:cluster-signing-cert-file";
-    let path = access.inventory.facts.first(flag).map(|fact| &fact.value);
+    let told = |flag: &str| {
+        let key = format!("flag:kube-controller-manager:cluster-signing-{flag}-file");
+        access.inventory.facts.first(&key).map(|fact| &fact.value)
+    };
+    let (path, key) = (told("cert"), told("key"));
+    if let Some(key) = key
+        && matches!(access.disk.kind(Path::new(key)), Ok(Observed::Absent))
+    {
+        let text = format!(
+            "{key} is missing: kube-controller-manager is told to sign with it, and ends as soon as it leads"
+        );
+        let hint = "where the CA's key is elsewhere by policy, take --cluster-signing-cert-file and --cluster-signing-key-file out of its manifest, as kubeadm does";
+        push(obstacles, ObstacleKind::Signer, key, text, hint);
+    }
     let Some(Ok(certs)) = path.map(|path| access.certs(Path::new(path))) else {
         return;
     };
