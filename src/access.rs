@@ -212,16 +212,11 @@ impl<'a> Access<'a> {
             .ok_or_else(|| format!("{id} is empty"))
     }
 
-    /// The certificates of every authority as its file holds them now.
-    pub fn anchors(&self) -> Vec<Cert> {
-        let files = self
-            .inventory
-            .authorities
-            .iter()
-            .map(|known| &known.cert_path);
-        files
-            .filter_map(|path| self.certs(path).ok())
-            .flatten()
+    /// The certificates of each authority as its file holds them now.
+    pub fn anchors(&self) -> Vec<Vec<Cert>> {
+        let authorities = self.inventory.authorities.iter();
+        authorities
+            .filter_map(|known| self.certs(&known.cert_path).ok())
             .collect()
     }
 

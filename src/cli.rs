@@ -14,6 +14,7 @@ mod inspect;
 mod kubeconfig;
 mod plan;
 mod profile;
+mod rotate;
 mod run;
 mod runs;
 mod verify;
@@ -27,7 +28,7 @@ use crate::pki::name::printable;
 use crate::render::text::labelled;
 use crate::terminal::{can_ask, say, tell};
 
-use args::{Arguments, Command, Csr, Output};
+use args::{Arguments, Command, Csr, Output, SaCommand};
 use context::Context;
 
 /// Runs one command line; returns the exit code.
@@ -115,6 +116,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Csr(command) => csr::csr(&context, command),
         Command::Audit(command) => audit::audit(&context, command),
         Command::Ca(command) => ca::ca(&context, command),
+        Command::Sa(SaCommand::Rotate { phase }) => rotate::pairs(&context, phase.as_ref()),
         Command::Kubeconfig(command) => kubeconfig::kubeconfig(&context, command),
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),

@@ -1,5 +1,7 @@
 //! Configuration: what the command line, the environment and the answers file ask for, typed and checked.
 
+pub mod rotation;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -123,9 +123,9 @@ impl<'a> Actor<'a> {
         if step.act == Act::Settle {
             return self.settle();
         }
-        if step.act == Act::Publish {
+        if let Act::Publish { former } = &step.act {
             return match way {
-                Way::Forward => self.publish(),
+                Way::Forward => self.publish(former),
                 // A former certificate of the same key in the API does no harm that its file does not do.
                 Way::Back => Ok(Converged::default()),
             };
@@ -144,7 +144,7 @@ impl<'a> Actor<'a> {
             | (Act::Restart, Way::Forward) => self.restart(consumer),
             (Act::Start, _) => self.start(consumer),
             (Act::Prove(proof), Way::Forward) => self.prove(consumer, proof),
-            (Act::Nodes(_) | Act::Publish | Act::Settle, _) => Ok(Converged::default()),
+            (Act::Nodes(_) | Act::Publish { .. } | Act::Settle, _) => Ok(Converged::default()),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::inventory::{
 use crate::pki::utc::Utc;
 use crate::place::Observed;
 use crate::profile::Profile;
+use crate::rotation::{Generations, Position};
 
 /// One thing that is worth saying.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -96,6 +97,9 @@ pub enum Code {
     /// A CA's private key cannot be used: encrypted, damaged or another CA's.
     #[serde(rename = "RK0105")]
     CaKeyUnusable,
+    /// A CA or a key pair gives way to another, and this node is not where that phase begins.
+    #[serde(rename = "RK0106")]
+    Rotation,
     /// A certificate has expired.
     #[serde(rename = "RK0201")]
     Expired,
@@ -377,7 +381,31 @@ fn authority_findings(
             narrow.clone(),
         ),
     };
-    defects.iter().map(judge).collect()
+    let rotation = rotation_finding(authority);
+    defects.iter().map(judge).chain(rotation).collect()
+}
+
+/// Two CAs are trusted: somebody has begun what somebody has to end.
+fn rotation_finding(authority: &AuthorityState) -> Option<Finding> {
+    let generations = Generations::of(authority)?;
+    let who = match generations.position() {
+        Position::Settled => return None,
+        Position::Trusted => "older",
+        Position::Signing => "younger",
+    };
+    let text = format!(
+        "CA {} ({}) is on its way to another key: two CAs are trusted, the {who} one signs",
+        authority.id,
+        authority.cert_path.display()
+    );
+    let hint = "rescue-kit ca rotate";
+    Some(finding(
+        Code::Rotation,
+        Severity::Info,
+        &authority.id,
+        text,
+        hint,
+    ))
 }
 
 /// The flag that leaves out everything an authority would have to sign.

@@ -15,6 +15,7 @@ pub mod refresh;
 pub mod rescue;
 pub mod restore;
 pub mod revoke;
+pub mod rotate;
 pub mod runs;
 pub mod site;
 pub mod user;

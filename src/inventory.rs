@@ -129,6 +129,9 @@ pub struct CredentialState {
     pub key: Observed<KeyFacts>,
     /// Whether the authority's key made the leaf's signature.
     pub signed: Observed<bool>,
+    /// The digest of the key at the end of its way, if the authority issued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Digest>,
     /// Names that it must carry.
     pub wanted: Vec<WantedName>,
     /// Sources of required names that did not resolve.
@@ -234,10 +237,22 @@ pub struct KeyPairState {
     pub public_path: PathBuf,
     /// The private key's file.
     pub private_path: PathBuf,
-    /// The digest of the public file's key bits.
+    /// The digest of the public file's key bits: of the private key's own half, if it is among several, else of the first.
     pub public: Observed<Digest>,
+    /// Every key of a file of public keys: whoever signs with one of them is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_keys: Vec<PublicKey>,
     /// The private key.
     pub private: Observed<KeyFacts>,
+}
+
+/// A public key in a file of such keys.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PublicKey {
+    /// Its block in PEM, with the final newline.
+    pub pem: String,
+    /// The digest of its bits.
+    pub digest: Digest,
 }
 
 /// A certificate outside of the profile.

@@ -291,6 +291,36 @@ pub fn new_authority(
     Ok(cert)
 }
 
+/// Makes a self-signed authority that is to follow another: its name and extensions byte for byte, but its own key and that
+/// key's identifier.
+pub fn successor(
+    old: &Cert,
+    key: &PrivateKey,
+    not_before: Utc,
+    not_after: Utc,
+) -> Result<Cert, IssueError> {
+    let signer = Signer::load(key)?;
+    let ski = crypto::key_id(Some(old), signer.public_bits());
+    let mut issuer = old.clone();
+    issuer.spki = signer.spki().to_vec();
+    issuer.ski = old.ski.is_some().then(|| ski.clone());
+    let unsigned = Reissue {
+        template: old,
+        issuer: &issuer,
+        serial: &crypto::serial()?,
+        not_before,
+        not_after,
+        spki: signer.spki(),
+        signature_algorithm: signer.signature_algorithm(),
+        subject: None,
+        add_sans: &[],
+        ski: Some(&ski),
+    };
+    let cert = sign(&unsigned.to_der()?, &signer)?;
+    crypto::verify(&cert, &cert)?;
+    Ok(cert)
+}
+
 /// Makes a certificate signing request (PKCS#10, RFC 2986) that asks for `template`'s subject and
 /// its extensions except the identifiers of keys, byte for byte, plus `add_sans`. DER.
 pub fn request(

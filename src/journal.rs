@@ -386,7 +386,7 @@ fn is_act(act: &Act) -> bool {
         Act::Restart | Act::SetAside | Act::Stop => true,
         // Its fallback is a restart.
         Act::Prove(proof) => proof.reload.is_some(),
-        Act::Nodes(_) | Act::Publish | Act::PutBack | Act::Settle | Act::Start => false,
+        Act::Nodes(_) | Act::Publish { .. } | Act::PutBack | Act::Settle | Act::Start => false,
     }
 }
 
@@ -527,7 +527,7 @@ pub fn has_restarted(plan: &Plan, log: &[Record]) -> bool {
         .phases
         .converge
         .iter()
-        .filter(|step| !matches!(step.act, Act::Publish | Act::Settle));
+        .filter(|step| !matches!(step.act, Act::Publish { .. } | Act::Settle));
     acts.any(|step| is_begun(log, &step.id))
 }
 

@@ -1,6 +1,7 @@
 //! The listing: one row for every certificate of an inventory, as tables and JSON show it.
 
 pub mod kubeconfig;
+pub mod rotation;
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! Reading flags: from static pods' manifests, shell assignments and YAML configuration. Read only, never written.
+//! Flags: read from static pods' manifests, shell assignments and YAML configuration; of a manifest, paths can be replaced.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -148,6 +148,71 @@ pub fn pod_flags(text: &[u8]) -> Result<Flags, String> {
         .into_iter()
         .map(|(name, value)| (name, on_host(&value, &mounts)))
         .collect())
+}
+
+/// A static pod's manifest whose flags name other files, said as the host sees them, in the directories that they name now, or
+/// are taken out. All other bytes stay.
+///
+/// # Errors
+///
+/// Why it cannot be edited, as a sentence fragment.
+pub fn with_flags(
+    text: &[u8],
+    values: &BTreeMap<String, Option<PathBuf>>,
+) -> Result<String, String> {
+    let mut new = String::from_utf8(text.to_vec()).map_err(|_| "is not UTF-8".to_owned())?;
+    for (flag, path) in values {
+        match path {
+            Some(path) => rename(&mut new, flag, path)?,
+            None => take_out(&mut new, flag)?,
+        }
+    }
+    let read = pod_flags(new.as_bytes())?;
+    for (flag, path) in values {
+        let said = read.iter().find(|(name, _)| name == flag);
+        let said = said.map(|(_, value)| PathBuf::from(value));
+        if said != *path {
+            return Err(format!("says --{flag} in a way that cannot be edited"));
+        }
+    }
+    Ok(new)
+}
+
+/// Gives the file that a flag names another name in the same directory.
+fn rename(text: &mut String, flag: &str, path: &Path) -> Result<(), String> {
+    let start = value_of(text, flag)?;
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ']');
+    let length = text[start..].find(ends).unwrap_or(text.len() - start);
+    let inside = Path::new(&text[start..start + length]);
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let value = inside.with_file_name(name).display().to_string();
+    text.replace_range(start..start + length, &value);
+    Ok(())
+}
+
+/// Takes out the line that is a flag and nothing else.
+fn take_out(text: &mut String, flag: &str) -> Result<(), String> {
+    let value = value_of(text, flag)?;
+    let start = text[..value].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[value..]
+        .find('\n')
+        .map_or(text.len(), |end| value + end + 1);
+    let opens = format!("- --{flag}=");
+    if !text[start..end].trim_start().starts_with(&opens) {
+        return Err(format!("does not say --{flag} on a line of its own"));
+    }
+    text.replace_range(start..end, "");
+    Ok(())
+}
+
+/// Where the value of a flag begins.
+fn value_of(text: &str, flag: &str) -> Result<usize, String> {
+    let opens = format!("--{flag}=");
+    let mut starts = text.match_indices(&opens).map(|(at, _)| at + opens.len());
+    match (starts.next(), starts.next()) {
+        (Some(start), None) => Ok(start),
+        _ => Err(format!("does not say --{flag}=FILE once")),
+    }
 }
 
 /// The flags inside the values of shell assignments (`KUBELET_KUBEADM_ARGS="--a=b --c d"`).

@@ -33,6 +33,7 @@ use crate::store::disk::Disk;
 use crate::systemd;
 
 use reader::Reader;
+pub use reader::public_keys;
 
 /// Circumstances of a look.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ pub fn observe(disk: &Disk, profile: &Profile, look: &Look) -> Result<Inventory,
     }
     share(&reader, &mut credentials)?;
     for credential in &mut credentials {
-        credential.signed = signed(credential, &authorities);
+        (credential.signed, credential.anchor) = signed(credential, &authorities);
     }
     let key_pairs = key_pairs(&reader, profile, &facts)?;
     let owner = reader.owner(&profile.anchor)?;
@@ -154,7 +155,10 @@ fn copies(
     credentials: &[CredentialState],
     authorities: &mut [AuthorityState],
 ) -> Result<(), StoreError> {
-    let is_flag = |key: &str| key.starts_with("flag:") && key.to_ascii_lowercase().contains("ca");
+    let is_flag = |key: &str| {
+        let names_ca = key.to_ascii_lowercase().contains("ca") || key.contains(":cluster-signing-");
+        key.starts_with("flag:") && names_ca
+    };
     let flags = facts.iter().filter(|(key, _)| is_flag(key));
     let flags = flags
         .flat_map(|(_, values)| values)
@@ -318,6 +322,7 @@ fn blank(id: &str, rule: &Credential) -> CredentialState {
         chain: Observed::Absent,
         key: Observed::Absent,
         signed: Observed::Absent,
+        anchor: None,
         wanted: Vec::new(),
         unresolved: Vec::new(),
         advised: Vec::new(),
@@ -473,19 +478,24 @@ fn wanted(names: &mut Vec<WantedName>, value: &str, why: &str) {
 }
 
 /// Whether the authority issued the leaf, itself or over the intermediates that follow the leaf in its file: names equal byte
-/// for byte, as Go compares them, and signatures made by these keys.
-fn signed(credential: &CredentialState, authorities: &[AuthorityState]) -> Observed<bool> {
+/// for byte, as Go compares them, and signatures made by these keys. With the key of the certificate at the way's end.
+fn signed(
+    credential: &CredentialState,
+    authorities: &[AuthorityState],
+) -> (Observed<bool>, Option<Digest>) {
     let authority = authorities
         .iter()
         .find(|authority| authority.id == credential.signer);
     let Some([leaf, others @ ..]) = credential.chain.present().map(Vec::as_slice) else {
-        return Observed::Absent;
+        return (Observed::Absent, None);
     };
     let Some(anchors) = authority.and_then(|authority| authority.chain.present()) else {
-        return Observed::Unknown("its CA cannot be read".to_owned());
+        return (Observed::Unknown("its CA cannot be read".to_owned()), None);
     };
     let made_by = |cert: &Cert, ca: &Cert| crypto::verify(cert, ca).is_ok();
-    Observed::Present(chain::way(leaf, others, anchors, &made_by).is_ok())
+    let way = chain::way(leaf, others, anchors, &made_by);
+    let anchor = way.map(|way| Digest::of(way.anchor.public_bits())).ok();
+    (Observed::Present(anchor.is_some()), anchor)
 }
 
 fn key_pairs(
@@ -500,13 +510,19 @@ fn key_pairs(
         if private_path.as_os_str().is_empty() && public_path.as_os_str().is_empty() {
             continue;
         }
-        let public = reader.public(&public_path)?;
         let private = reader.key(&private_path)?;
+        let public_keys = reader.public_keys(&public_path)?;
+        let own = private.present().map(|key| key.public);
+        let public = match own {
+            Some(own) if public_keys.iter().any(|key| key.digest == own) => Observed::Present(own),
+            _ => reader.public(&public_path)?,
+        };
         all.push(KeyPairState {
             id: id.clone(),
             public_path,
             private_path,
             public,
+            public_keys,
             private,
         });
     }

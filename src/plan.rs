@@ -8,6 +8,7 @@ mod convergence;
 pub mod recipe;
 mod refusal;
 mod replacement;
+pub mod rotation;
 pub mod step;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::profile::{Consumer, Profile, Reads, RestartKind};
 use convergence::Convergence;
 use refusal::{inability, unusable_place};
 use replacement::{Issued, Replacement};
+use rotation::Rotation;
 use step::{Act, Commit, Converge, Hold, MetaPlan, Phases, Remaining, Stage, Way};
 
 /// The version of the plan format that this build writes and reads.
@@ -110,6 +112,8 @@ pub struct Policy {
     pub authority_validity: Option<i64>,
     /// Certificates that somebody else issued, by id: of credentials, or of authorities that were renewed elsewhere.
     pub given: BTreeMap<String, Given>,
+    /// Which authorities or key pairs give way to others, and how far; then nothing else is due.
+    pub rotation: Option<Rotation>,
     /// What is done to running processes.
     pub restart: Restart,
     /// Whoever evicts pods is kept back until every kubelet reports.
@@ -180,7 +184,7 @@ impl Plan {
         }
         let step = self.converge(id)?;
         Some(match (&step.act, way) {
-            (Act::Publish, _) => "mend the copies of CAs that live in the API".to_owned(),
+            (Act::Publish { .. }, _) => "mend the copies of CAs that live in the API".to_owned(),
             (Act::Settle, _) => "watch until everything is steady".to_owned(),
             (_, Way::Back) => format!("let {} use the old files again", step.who),
             (Act::Prove(_), _) => format!("wait until {} proves itself", step.who),
@@ -250,8 +254,12 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
     for authority in &seen.authorities {
         draft.renew(authority, seen, policy);
     }
-    // From here on the plan is made for a node whose authorities are renewed.
-    let inventory = &authority::projected(seen, &draft.phases.stage);
+    // From here on the plan is made for a node whose authorities are renewed or rotated.
+    let mut after = authority::projected(seen, &draft.phases.stage);
+    if let Some(rotation) = &policy.rotation {
+        draft.rotate(rotation, &mut after, profile);
+    }
+    let inventory = &after;
     for credential in in_restart_order(inventory, profile) {
         if policy.selects(&credential.id) {
             draft.add(credential, inventory, profile, policy);
@@ -270,7 +278,7 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
             .sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         return Err(Refusals(draft.refusals));
     }
-    let convergence = convergence::plan(&draft.changed, inventory, profile, policy);
+    let convergence = convergence::plan(&draft.changed, &draft.former, inventory, profile, policy);
     draft.refuse_hindered(&convergence, inventory, policy);
     if !draft.refusals.is_empty() {
         return Err(Refusals(draft.refusals));
@@ -307,6 +315,10 @@ pub fn reasons(
     if let Some(given) = policy.given.get(&credential.id) {
         let is_new = given.chain.first().map(|cert| &cert.der) != credential.cert().map(|c| &c.der);
         return Vec::from_iter(is_new.then(|| "was issued elsewhere".to_owned()));
+    }
+    if let Some(rotation) = &policy.rotation {
+        let is_former = rotation.reissues(credential, inventory);
+        return Vec::from_iter(is_former.then(|| "is of the former CA".to_owned()));
     }
     let defects = defect::of_credential(credential, inventory, policy.renew_before);
     if credential.external || matches!(credential.placement, Placement::Delegated { .. }) {
@@ -409,6 +421,8 @@ fn in_restart_order<'a>(inventory: &'a Inventory, profile: &Profile) -> Vec<&'a 
 struct Draft {
     phases: Phases,
     changed: Vec<String>,
+    /// Certificates that nobody is to trust any more.
+    former: Vec<Digest>,
     refusals: Vec<Finding>,
 }
 
@@ -487,6 +501,48 @@ impl Draft {
                 self.changed.extend(authority.aliases.iter().cloned());
             },
             Err(refusal) => self.refusals.push(refusal),
+        }
+    }
+
+    /// Plans a phase of a rotation, and shows the node as it is then to the rest of the plan.
+    fn rotate(&mut self, rotation: &Rotation, inventory: &mut Inventory, profile: &Profile) {
+        let seen = inventory.clone();
+        for (id, successor) in &rotation.authorities {
+            let Some(authority) = seen.authority(id) else {
+                continue;
+            };
+            let new = successor.as_ref();
+            match rotation::turn(authority, new, rotation, &seen, profile) {
+                Ok(turn) => {
+                    if !turn.chain.is_empty() {
+                        rotation::project(inventory, &authority.id, &turn.chain);
+                    }
+                    self.take_turn(turn, &authority.aliases, &seen);
+                },
+                Err(refusal) => self.refusals.push(refusal),
+            }
+        }
+        for (id, new) in &rotation.pairs {
+            let Some(pair) = seen.key_pairs.iter().find(|pair| pair.id == *id) else {
+                continue;
+            };
+            match rotation::pair_turn(pair, new.as_ref(), rotation.phase) {
+                Ok(turn) => self.take_turn(turn, &[], &seen),
+                Err(refusal) => self.refusals.push(refusal),
+            }
+        }
+    }
+
+    fn take_turn(&mut self, turn: rotation::Turn, aliases: &[String], inventory: &Inventory) {
+        if !turn.replacements.is_empty() {
+            self.changed.extend(aliases.iter().cloned());
+        }
+        self.former.extend(turn.former);
+        for (id, replacement) in turn.replacements {
+            self.replace(&id, vec![replacement], inventory);
+            if !self.changed.contains(&id) {
+                self.changed.push(id);
+            }
         }
     }
 

@@ -4,4 +4,5 @@ pub mod html;
 pub mod ics;
 pub mod kubeconfigs;
 pub mod prometheus;
+pub mod rotation;
 pub mod text;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 23] = [
+const DOMAIN: [&str; 24] = [
     "pki",
     "facts",
     "place",
@@ -17,6 +17,7 @@ const DOMAIN: [&str; 23] = [
     "profile",
     "request",
     "inventory",
+    "rotation",
     "stale",
     "gate",
     "defect",

@@ -1,12 +1,14 @@
 //! The new content of a place, out of the parts that its step names.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use crate::apply::{ApplyError, Hands};
 use crate::inventory::AuthorityState;
 use crate::issue::Authority;
+use crate::manifest;
 use crate::pki::anchor;
 use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
@@ -14,6 +16,7 @@ use crate::pki::key::PrivateKey;
 use crate::pki::kubeconfig::{Edit, Kubeconfig, NewMaterial};
 use crate::place::{Blob, Observed, Place};
 use crate::plan::step::{Commit, Slot, Source, StepId};
+use crate::store::Disk;
 use crate::template;
 
 /// A certificate that was just issued, with its key.
@@ -57,6 +60,18 @@ pub(super) fn blob(
                 text = Some((hands.archive)(entry).ok_or_else(|| fail("it is not in the backup"))?);
             },
             (_, Source::Blank { user, server }) => text = Some(blank(user, server)),
+            (Slot::Trust, Source::Text(pem)) => edit.trust = Some(pem.as_bytes().to_vec().into()),
+            (_, Source::Text(new)) => text = Some(new.as_bytes().to_vec().into()),
+            (_, Source::Carried(path)) => {
+                text = Some(carried(path)?.to_pem().as_bytes().to_vec().into());
+            },
+            (_, Source::Flags(values)) => {
+                let Some(Blob::File(bytes)) = old else {
+                    return Err(fail("there is no manifest"));
+                };
+                let new = manifest::with_flags(bytes, values).map_err(|why| fail(&why))?;
+                text = Some(new.into_bytes().into());
+            },
             (_, Source::Bundle(ids)) => edit.trust = Some(bundle(ids, authorities, fresh, hands)?),
             (Slot::ClientCert, Source::Staged(id)) => edit.cert = Some(certificates(issued(id)?)),
             (Slot::ClientKey, Source::Staged(id)) => {
@@ -88,6 +103,25 @@ pub(super) fn blob(
         _ => return Err(fail("there is no kubeconfig to edit")),
     };
     Ok(Some(Blob::File(edit.splice(base, &commit.at)?)))
+}
+
+/// A private key that the operator brought, from a file of this host.
+///
+/// # Errors
+///
+/// [`ApplyError::Content`] if there is no such key.
+pub(super) fn carried(path: &Path) -> Result<PrivateKey, ApplyError> {
+    let at = Place::File(path.to_path_buf());
+    let fail = |why: &str| ApplyError::Content {
+        at: at.clone(),
+        why: why.to_owned(),
+    };
+    match Disk::open(Path::new("/"))?.read(&at)? {
+        Observed::Present((_, Blob::File(bytes))) => {
+            PrivateKey::from_pem(&bytes).map_err(|error| fail(&error.to_string()))
+        },
+        _ => Err(fail("the key that was brought is not there any more")),
+    }
 }
 
 /// New values of a kubeconfig, each PEM.

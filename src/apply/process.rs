@@ -34,7 +34,7 @@ pub(super) fn converge(run: &mut Run, hands: &Hands, id: &str, way: Way) -> Resu
     let what = match (&step.act, way) {
         (_, Way::Back) | (Act::Restart, _) => "restart",
         (Act::Prove(_), _) => "prove",
-        (Act::Publish, _) => "publish",
+        (Act::Publish { .. }, _) => "publish",
         (Act::Settle | Act::Nodes(_), _) => "watch",
         (Act::SetAside, _) => "hold",
         (Act::PutBack, _) => "release",

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::apply::content::{Fresh, blob};
+use crate::apply::content::{Fresh, blob, carried};
 use crate::apply::{ApplyError, Event, Hands};
 use crate::crypto::{self, Signer};
 use crate::inventory::{AuthorityState, CredentialState, Placement};
@@ -17,7 +17,7 @@ use crate::pki::key::PrivateKey;
 use crate::pki::kubeconfig::{Kubeconfig, Material};
 use crate::pki::san::San;
 use crate::place::{Blob, Observed, Place};
-use crate::plan::step::{KeyPlan, Origin, Stage, StepId};
+use crate::plan::step::{KeyPlan, Origin, Source, Stage, StepId};
 use crate::run::{Run, RunError};
 use crate::store::Disk;
 
@@ -137,10 +137,16 @@ fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, 
             at: at.clone(),
             why,
         };
-        let key = PrivateKey::from_pem(&file(hands.disk, &at)?)
-            .map_err(|error| unreadable(error.to_string()))?;
-        let certs = Cert::all_from_pem(&file(hands.disk, &Place::File(cert_path.clone()))?)
-            .map_err(|error| unreadable(error.to_string()))?;
+        let key = match coming(run, key_path) {
+            Some(Source::Carried(path)) => carried(path)?,
+            _ => PrivateKey::from_pem(&file(hands.disk, &at)?)
+                .map_err(|error| unreadable(error.to_string()))?,
+        };
+        let certs = match coming(run, cert_path) {
+            Some(Source::Text(pem)) => Cert::all_from_pem(pem.as_bytes()),
+            _ => Cert::all_from_pem(&file(hands.disk, &Place::File(cert_path.clone()))?),
+        };
+        let certs = certs.map_err(|error| unreadable(error.to_string()))?;
         let authority = Authority::among(&certs, &key).map_err(|source| ApplyError::Issue {
             id: id.clone(),
             source,
@@ -148,6 +154,16 @@ fn authorities(run: &Run, hands: &Hands) -> Result<BTreeMap<String, Authority>, 
         loaded.insert(id.clone(), authority);
     }
     Ok(loaded)
+}
+
+/// What the plan puts into a file, if it is all of it.
+fn coming<'a>(run: &'a Run, path: &Path) -> Option<&'a Source> {
+    let mut commits = run.plan.phases.commit.iter();
+    let commit = commits.find(|commit| commit.at == Place::File(path.to_path_buf()))?;
+    match &commit.parts[..] {
+        [(_, source)] => Some(source),
+        _ => None,
+    }
 }
 
 /// Generating an RSA key takes longer than all the rest, so it is done on every core.

@@ -226,6 +226,9 @@ pub enum Command {
     /// Renew a CA with its own key, carry it to other nodes, begin a new one, bundle two
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Rotate the key pair that signs service-account tokens
+    #[command(subcommand)]
+    Sa(SaCommand),
     /// Have certificates signed elsewhere: make requests, sign them, install the answers
     #[command(subcommand)]
     Csr(Csr),
@@ -425,6 +428,94 @@ pub enum CaCommand {
     Init(CaInit),
     /// Put the certificates of several CAs into one trust bundle
     Bundle(CaBundle),
+    /// Give way to CAs with other keys, in phases over days; without a phase: where this node stands
+    Rotate {
+        /// The phase.
+        #[command(subcommand)]
+        phase: Option<CaRotate>,
+    },
+}
+
+/// Phases in which CAs give way to others.
+#[derive(Debug, Subcommand)]
+pub enum CaRotate {
+    /// Make the new CAs, once, in a directory that every node gets: ID.crt, and ID.key for control planes alone
+    Begin(CaBegin),
+    /// First, on every node: trust the new CAs besides the present ones
+    Trust(RotateArgs),
+    /// Then, on every control plane: let the new CAs sign, and issue anew what the former ones signed
+    Sign(RotateArgs),
+    /// Last, on every node: trust the former CAs no more
+    Drop(RotateArgs),
+}
+
+/// New CAs.
+#[derive(Args, Debug)]
+pub struct CaBegin {
+    /// These CAs [default: all whose keys are kept on control planes]
+    pub ids: Vec<String>,
+    /// The directory of the new files; it is made
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Algorithm of the new keys [default: as before]
+    #[arg(long, value_name = "NAME")]
+    pub key_algorithm: Option<String>,
+    /// Validity [default: as long as before]
+    #[arg(long, value_name = "DURATION")]
+    pub validity: Option<String>,
+}
+
+/// One phase on one node.
+#[derive(Args, Debug)]
+pub struct RotateArgs {
+    /// These alone [default: all that the directory has; without one all that there are]
+    pub ids: Vec<String>,
+    /// The directory of the new ones, as `begin` or somebody else made it
+    #[arg(long, value_name = "DIR", env = "RESCUE_KIT_ROTATE_FROM")]
+    pub from: Option<PathBuf>,
+    /// Validity of certificates that are issued anew [default: 365d]
+    #[arg(long, value_name = "DURATION", env = "RESCUE_KIT_VALIDITY")]
+    pub validity: Option<String>,
+    /// Let the new CA sign although a copy of CAs in the API does not hold it, or cannot be seen
+    #[arg(long, env = "RESCUE_KIT_DESPITE_COPIES", value_parser = FalseyValueParser::new())]
+    pub despite_copies: bool,
+    /// What is done to processes.
+    #[command(flatten)]
+    pub restarts: Restarts,
+    /// How it is kept and signed.
+    #[command(flatten)]
+    pub keeping: Keeping,
+}
+
+/// Commands on the key pair that signs service-account tokens.
+#[derive(Debug, Subcommand)]
+pub enum SaCommand {
+    /// Give way to a pair with another key, in phases over days; without a phase: where this node stands
+    Rotate {
+        /// The phase.
+        #[command(subcommand)]
+        phase: Option<SaRotate>,
+    },
+}
+
+/// Phases in which a key pair gives way to another.
+#[derive(Debug, Subcommand)]
+pub enum SaRotate {
+    /// Make the new pair, once, in a directory that every control plane gets: sa.pub, sa.key
+    Begin {
+        /// The directory of the new files; it is made
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Algorithm of the new key [default: as before]
+        #[arg(long, value_name = "NAME")]
+        key_algorithm: Option<String>,
+    },
+    /// First, on every control plane: believe the tokens of both keys
+    Trust(RotateArgs),
+    /// Then, on every control plane: let the new key sign
+    Sign(RotateArgs),
+    /// Last, on every control plane: believe the former key's tokens no more
+    Drop(RotateArgs),
 }
 
 /// A new CA.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::args::{CaBundle, CaCommand, CaInit, Keeping, PolicyArgs};
 use crate::cli::context::Context;
-use crate::cli::run;
+use crate::cli::{rotate, run};
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -25,6 +25,7 @@ pub(super) fn ca(context: &Context, command: &CaCommand) -> Result<Exit, Failure
         CaCommand::Export { out } => export(context, out),
         CaCommand::Init(init) => begin(context, init),
         CaCommand::Bundle(bundle) => join(context, bundle),
+        CaCommand::Rotate { phase } => rotate::authorities(context, phase.as_ref()),
     }
 }
 
@@ -85,7 +86,7 @@ fn join(context: &Context, bundle: &CaBundle) -> Result<Exit, Failure> {
     Ok(report(context, &[ca::write_new(out, &text)?]))
 }
 
-fn report(context: &Context, made: &[Made]) -> Exit {
+pub(super) fn report(context: &Context, made: &[Made]) -> Exit {
     if context.json() {
         context.answer("ca", None, true, json!({ "files": made }));
     } else {

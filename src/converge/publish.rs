@@ -8,6 +8,8 @@ use crate::converge::control::millis;
 use crate::converge::{Actor, ConvergeError};
 use crate::journal::Converged;
 use crate::observe::live::copies::{self, Copy};
+use crate::pki::anchor::Copied;
+use crate::pki::digest::Digest;
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -19,7 +21,7 @@ const ALL: Duration = Duration::from_secs(90);
 impl Actor<'_> {
     /// Mends the copies that nobody else does, and waits until others have mended theirs. What stays old is said: it
     /// hinders nobody who verifies with the files.
-    pub(super) fn publish(&self) -> Result<Converged, ConvergeError> {
+    pub(super) fn publish(&self, former: &[Digest]) -> Result<Converged, ConvergeError> {
         let watch = Instant::now();
         let mut done = Converged::default();
         if self.local.get() {
@@ -34,8 +36,10 @@ impl Actor<'_> {
             if signal.is_some() {
                 return Some(());
             }
-            last = self.mend(&mut done.seen);
-            last.as_ref().is_ok_and(Vec::is_empty).then_some(())
+            last = self.mend(former, &mut done.seen);
+            let owed = |copy: &Copy| !self.is_anothers(copy);
+            let is_done = |left: &Vec<Copy>| !left.iter().any(owed);
+            last.as_ref().is_ok_and(is_done).then_some(())
         });
         if let Some(signal) = signal {
             return Err(ConvergeError::Interrupted(signal));
@@ -43,7 +47,7 @@ impl Actor<'_> {
         match last {
             Ok(left) => done.seen.extend(left.into_iter().map(|copy| {
                 format!(
-                    "{} still holds the former certificate; it is written by {}",
+                    "{} does not hold the CAs of this node yet; it is written by {}",
                     copy.subject, copy.by
                 )
             })),
@@ -60,21 +64,37 @@ impl Actor<'_> {
     }
 
     /// Mends what can be mended; gives what is outdated still.
-    fn mend(&self, seen: &mut Vec<String>) -> Result<Vec<Copy>, String> {
+    fn mend(&self, former: &[Digest], seen: &mut Vec<String>) -> Result<Vec<Copy>, String> {
         let access = self.access();
         let kube = access.kube(ANSWER)?;
         let mut left = Vec::new();
-        for copy in copies::all(&access, &kube)? {
+        for copy in copies::all(&access, &kube, former)? {
             match &copy.mend {
                 Some((path, change)) => {
                     kube.merge_patch(path, change)
                         .map_err(|error| with_causes(&error))?;
-                    seen.push(format!("{} got the new certificate", copy.subject));
+                    seen.push(format!("{} got the CAs of this node", copy.subject));
                 },
-                None if copy.is_outdated => left.push(copy),
+                None if copy.state != Copied::Same => left.push(copy),
                 None => {},
             }
         }
         Ok(left)
+    }
+
+    /// Whether only the controller manager of another node, which leads, can write a copy: its turn is still to come.
+    fn is_anothers(&self, copy: &Copy) -> bool {
+        let Some(node) = self.inventory.node.name.as_ref() else {
+            return false;
+        };
+        let lease = || {
+            let kube = self.access().kube(ANSWER).ok()?;
+            kube.lease("kube-system", "kube-controller-manager").ok()?
+        };
+        let own = format!("{}_", node.value);
+        copy.by == copies::PUBLISHER
+            && lease()
+                .and_then(|lease| lease.holder)
+                .is_some_and(|holder| !holder.is_empty() && !holder.starts_with(&own))
     }
 }

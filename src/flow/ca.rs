@@ -40,6 +40,12 @@ pub enum CaError {
     /// The place is taken.
     #[error("{0} exists, and is not replaced")]
     Exists(PathBuf),
+    /// An authority of the node cannot be read.
+    #[error("{} cannot be read", .0.display())]
+    Unreadable(PathBuf),
+    /// An authority of the node is no root.
+    #[error("{} is no root: the CA above it has to make its successor", .0.display())]
+    NoRoot(PathBuf),
     /// A file holds no certificate.
     #[error("{} {source}", path.display())]
     Cert {
@@ -75,6 +81,10 @@ impl CaError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Exists(_) => "name a place where nothing is",
+            Self::Unreadable(_) => "restore it from a backup, or leave it out: name the others",
+            Self::NoRoot(_) => {
+                "have it made there, then on every node: rescue-kit ca rotate trust --from DIR"
+            },
             Self::Store(_) => "check the path and your permissions",
             Self::Cert { .. } | Self::NoAnchor { .. } => "name files with CA certificates in PEM",
             Self::Name(_) | Self::Crypto(_) | Self::Issue(_) => {

@@ -18,7 +18,7 @@ use crate::live::{Check, Outcome};
 use crate::meter;
 use crate::observe::Depth;
 use crate::pki::digest::Digest;
-use crate::plan::step::Remaining;
+use crate::plan::step::{Remaining, Slot};
 use crate::plan::{self, Plan, Policy};
 use crate::run::{self, Run};
 use crate::sign::AuditKey;
@@ -456,19 +456,18 @@ impl Site {
         Ok((after, verification, diff))
     }
 
-    /// The first check of a changed credential that fails now. What was left out on purpose may stay broken.
+    /// The first check of a changed credential that fails now. What was left out on purpose may stay broken, and so may the
+    /// credential in a kubeconfig of which only the CAs were changed.
     fn regression(run: &Run, now: &Verification) -> Option<String> {
-        let changed: Vec<&str> = run
-            .plan
-            .phases
-            .commit
-            .iter()
-            .map(|commit| commit.credential.as_str())
-            .collect();
+        let answers_for = |check: &Check| {
+            let mut commits = run.plan.phases.commit.iter();
+            commits.any(|commit| {
+                let trust = commit.parts.iter().all(|(slot, _)| *slot == Slot::Trust);
+                commit.credential == check.subject && (!trust || check.name == "trust")
+            })
+        };
         let failed = now.checks.iter().find_map(|check| match &check.outcome {
-            Outcome::Fail(why) if changed.contains(&check.subject.as_str()) => {
-                Some(format!("{} {why}", check.subject))
-            },
+            Outcome::Fail(why) if answers_for(check) => Some(format!("{} {why}", check.subject)),
             _ => None,
         });
         // A restore puts back what was there, right or wrong.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::inventory::KeyFacts;
+use crate::inventory::{KeyFacts, PublicKey};
 use crate::observe::{key_facts, place};
 use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
@@ -96,6 +96,14 @@ impl<'a> Reader<'a> {
     /// The digest of the bits of a public key, which a certificate or a private key may stand for.
     pub(super) fn public(&self, path: &Path) -> Result<Observed<Digest>, StoreError> {
         Ok(flatten(self.bytes(path)?, parsed_public))
+    }
+
+    /// The keys of a file that holds nothing but public keys; otherwise none.
+    pub(super) fn public_keys(&self, path: &Path) -> Result<Vec<PublicKey>, StoreError> {
+        let Observed::Present(text) = self.bytes(path)? else {
+            return Ok(Vec::new());
+        };
+        Ok(public_keys(&text).unwrap_or_default())
     }
 
     /// The names in a directory that are UTF-8: others are nobody's certificates.
@@ -186,6 +194,19 @@ pub(super) fn parsed_key(text: &[u8]) -> Observed<KeyFacts> {
 
 fn is_usable(path: &Path) -> bool {
     path.is_absolute() && !path.as_os_str().as_bytes().contains(&0)
+}
+
+/// The keys of a text of nothing but `PUBLIC KEY` blocks (RFC 7468, section 13).
+pub fn public_keys(text: &[u8]) -> Option<Vec<PublicKey>> {
+    let blocks = pem::blocks(text).ok()?;
+    let keys = blocks.iter().map(|block| {
+        let (_, bits) = key::read_spki(&block.der).filter(|_| block.tag == "PUBLIC KEY")?;
+        Some(PublicKey {
+            pem: pem::encode(&block.tag, &block.der).to_string(),
+            digest: Digest::of(bits),
+        })
+    });
+    keys.collect()
 }
 
 /// As the API server reads `--service-account-key-file` (client-go `util/keyutil`, `ParsePublicKeysPEM`).

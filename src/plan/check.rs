@@ -3,11 +3,12 @@
 //! A violation is a bug of the planner, or a plan file that somebody edited; either way nothing is applied.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
 use crate::place::Place;
-use crate::plan::step::{Act, Converge, Origin, Slot, Source};
+use crate::plan::rotation::is_own_file;
+use crate::plan::step::{Act, Commit, Converge, Origin, Slot, Source};
 use crate::plan::{FORMAT, Plan};
 
 /// Every rule that the plan breaks, as sentence fragments; empty when it is sound.
@@ -36,7 +37,7 @@ fn whole_restarts(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) 
         live.is_some_and(|live| live.consumer(who).is_some())
     };
     for (index, step) in steps.iter().enumerate() {
-        let of_node = matches!(step.act, Act::Nodes(_) | Act::Publish | Act::Settle);
+        let of_node = matches!(step.act, Act::Nodes(_) | Act::Publish { .. } | Act::Settle);
         if !of_node && !is_known(&step.who) {
             broken.push(format!(
                 "{} is about {}, which does not run here",
@@ -108,9 +109,19 @@ fn own_places(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) {
         let authority = inventory.authority(&commit.credential);
         let of_authority = |ca: &AuthorityState| {
             let path = commit.at.path();
-            path == ca.cert_path || ca.copies.iter().any(|copy| path == copy)
+            let carried = matches!(commit.parts[..], [(Slot::Key, Source::Carried(_))]);
+            path == ca.cert_path
+                || ca.copies.iter().any(|copy| path == copy)
+                || (carried && path == ca.key_path)
+                || is_signers(commit, ca)
         };
-        if !(credential.is_some_and(|credential| owns(credential, &commit.at))
+        let mut pairs = inventory.key_pairs.iter();
+        let of_pair = pairs.any(|pair| {
+            let path = commit.at.path();
+            pair.id == commit.credential && (path == pair.public_path || path == pair.private_path)
+        });
+        if !(of_pair
+            || credential.is_some_and(|credential| owns(credential, &commit.at))
             || authority.is_some_and(of_authority))
         {
             broken.push(format!(
@@ -122,12 +133,27 @@ fn own_places(plan: &Plan, inventory: &Inventory, broken: &mut Vec<String>) {
             .parts
             .iter()
             .any(|(_, s)| matches!(s, Source::Archive(_) | Source::Nothing))
+            && !authority.is_some_and(|ca| is_signers(commit, ca))
         {
             broken.push(format!(
                 "{} would not put a certificate into {}",
                 commit.id, commit.at
             ));
         }
+    }
+}
+
+/// The file that the controller manager has to sign with while others trust two CAs, or the manifest that names it.
+fn is_signers(commit: &Commit, ca: &AuthorityState) -> bool {
+    let path = commit.at.path();
+    let mut parts = commit.parts.iter();
+    match parts.next() {
+        Some((Slot::Flags, Source::Flags(values))) => {
+            let own = |path: &PathBuf| *path == ca.cert_path || is_own_file(ca, path);
+            values.values().flatten().all(own)
+        },
+        Some((_, Source::Nothing)) => is_own_file(ca, path) || path == ca.key_path,
+        _ => is_own_file(ca, path),
     }
 }
 

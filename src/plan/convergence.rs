@@ -7,6 +7,7 @@
 
 use crate::inventory::{Inventory, Placement};
 use crate::live::{Check, Live, Member, ObstacleKind, Outcome};
+use crate::pki::digest::Digest;
 use crate::place::Observed;
 use crate::plan::step::{Act, Converge, Hold, Proof};
 use crate::plan::{Policy, Restart};
@@ -62,6 +63,7 @@ enum Need {
 /// Plans how the consumers of changed credentials come to use them.
 pub(super) fn plan(
     changed: &[String],
+    former: &[Digest],
     inventory: &Inventory,
     profile: &Profile,
     policy: &Policy,
@@ -126,7 +128,9 @@ pub(super) fn plan(
         .iter()
         .any(|known| changed.contains(&known.id));
     if renewed && profile.with_role(Role::ApiServer).is_some() {
-        draft.push("node", Act::Publish, "the API holds copies of the CAs");
+        let former = former.to_vec();
+        let why = "the API holds copies of the CAs";
+        draft.push("node", Act::Publish { former }, why);
     }
     let steps = held.map(|(who, why)| Hold {
         id: "h01".to_owned(),

@@ -1,5 +1,6 @@
 //! Steps: each is the unit of reversion, and describes itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::WantedName;
 use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
+use crate::pki::digest::Digest;
 use crate::pki::key::{KeyAlgorithm, KeyForm};
 use crate::pki::utc::Utc;
 use crate::place::{Meta, Observed, Place, Version};
@@ -137,6 +139,8 @@ pub enum Slot {
     ClientKey,
     /// The directory entry itself.
     Entry,
+    /// Flags in a static pod's manifest.
+    Flags,
     /// A private key file.
     Key,
     /// Certificate and key in one file.
@@ -162,12 +166,18 @@ pub enum Source {
     },
     /// The certificates of these authorities' files.
     Bundle(Vec<String>),
+    /// The private key in this file of the host, which the operator brought.
+    Carried(PathBuf),
+    /// These flags get these paths, said as the host sees them, or are taken out.
+    Flags(BTreeMap<String, Option<PathBuf>>),
     /// A symbolic link with this target.
     Link(PathBuf),
     /// Nothing: the place becomes absent.
     Nothing,
     /// What a stage step issued.
     Staged(StepId),
+    /// This text: certificates or public keys in PEM.
+    Text(String),
 }
 
 /// Mode, owner and times of new content.
@@ -229,8 +239,11 @@ pub enum Act {
     PutBack,
     /// Nothing is done to it; what it serves and answers proves that it uses the new files.
     Prove(Proof),
-    /// The copies of renewed authorities that live in the API are mended.
-    Publish,
+    /// The copies of authorities that live in the API are mended.
+    Publish {
+        /// The digests of certificates that no copy may hold any longer.
+        former: Vec<Digest>,
+    },
     /// The whole control plane is watched until it is steady.
     Settle,
     /// Nothing is done until every kubelet reports: it has the seconds of the proof.

@@ -143,6 +143,7 @@ fn inventory(authority: &Authority, key: &PrivateKey, leaf: &Cert) -> Inventory 
         chain: Observed::Present(vec![leaf.clone()]),
         key: Observed::Present(facts(leaf.public_bits(), key)),
         signed: Observed::Present(true),
+        anchor: None,
         wanted: Vec::new(),
         unresolved: Vec::new(),
         advised: Vec::new(),

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::access::{Access, with_causes};
 use crate::kube::{Kube, KubeError};
 use crate::live::Check;
-use crate::pki::anchor;
+use crate::pki::anchor::{Anchors, Copied};
 use crate::pki::cert::Cert;
+use crate::pki::digest::Digest;
 
 /// Where webhooks and aggregated APIs say whom to trust, and under which member of each object.
 const LISTS: [(&str, &str); 4] = [
@@ -27,41 +28,49 @@ const LISTS: [(&str, &str); 4] = [
     ),
 ];
 
-/// Config maps with certificates in PEM, and who writes them (kubernetes/kubernetes, `pkg/controller/certificates/rootcacertpublisher`;
-/// kubernetes/apiserver, `pkg/server/dynamiccertificates` and `pkg/controlplane/controller/clusterauthenticationtrust`).
-const CONFIG_MAPS: [(&str, &str, &str); 2] = [
-    (
-        "kube-system",
-        "kube-root-ca.crt",
-        "kube-controller-manager after its restart",
-    ),
-    (
-        "kube-system",
-        "extension-apiserver-authentication",
-        "kube-apiserver within a minute",
-    ),
-];
+/// What pods verify the API server by, one in each namespace (kubernetes/kubernetes,
+/// `pkg/controller/certificates/rootcacertpublisher`).
+const OF_PODS: &str = "/api/v1/configmaps?fieldSelector=metadata.name%3Dkube-root-ca.crt";
+/// What aggregated APIs verify the API server by (kubernetes/kubernetes,
+/// `pkg/controlplane/controller/clusterauthenticationtrust`): certificates are added there and never removed.
+const OF_SERVERS: &str =
+    "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+
+/// Who writes the config maps of pods.
+pub(crate) const PUBLISHER: &str = "kube-controller-manager after its restart";
 
 /// An object of the API that holds an authority's certificate.
 pub(crate) struct Copy {
     /// `configmap kube-public/cluster-info`
     pub(crate) subject: String,
-    /// It holds a former certificate of an authority, and not the present one.
-    pub(crate) is_outdated: bool,
+    /// How it compares with the authorities' files; never [`Copied::Foreign`].
+    pub(crate) state: Copied,
     /// Where it is, and the JSON merge patch that mends it, if nobody else does.
     pub(crate) mend: Option<(String, Value)>,
     /// Who writes it.
     pub(crate) by: &'static str,
 }
 
-/// The copies as checks.
+/// The copies as checks. One that lacks nothing that signs is no failure: a rotation is under way.
 pub(super) fn look(access: &Access, kube: &Kube, health: &mut Vec<Check>) {
-    match all(access, kube) {
-        Ok(copies) => health.extend(copies.iter().map(|copy| {
-            let failure = format!("holds a CA's former certificate; written by {}", copy.by);
-            Check::new("copy", &copy.subject, copy.is_outdated.then_some(failure))
-        })),
+    match all(access, kube, &[]) {
+        Ok(copies) => health.extend(copies.iter().map(check)),
         Err(why) => health.push(Check::unchecked("copy", "CAs in the API", why)),
+    }
+}
+
+fn check(copy: &Copy) -> Check {
+    let (subject, by) = (&copy.subject, copy.by);
+    match copy.state {
+        Copied::Foreign | Copied::Same => Check::new("copy", subject, None),
+        Copied::Outdated => {
+            let failure = format!("holds a CA's former certificate; written by {by}");
+            Check::new("copy", subject, Some(failure))
+        },
+        Copied::Different => {
+            let why = format!("does not hold the CA to come; written by {by}");
+            Check::unchecked("copy", subject, why)
+        },
     }
 }
 
@@ -70,32 +79,16 @@ pub(super) fn look(access: &Access, kube: &Kube, health: &mut Vec<Check>) {
 /// # Errors
 ///
 /// Why the API cannot be asked, as a sentence fragment.
-pub(crate) fn all(access: &Access, kube: &Kube) -> Result<Vec<Copy>, String> {
-    let anchors = access.anchors();
+pub(crate) fn all(access: &Access, kube: &Kube, former: &[Digest]) -> Result<Vec<Copy>, String> {
+    let anchors = Anchors {
+        sets: access.anchors(),
+        former: former.to_vec(),
+    };
     let mut copies = Vec::new();
     let told = |error: KubeError| with_causes(&error);
     copies.extend(cluster_info(kube, &anchors).map_err(told)?);
-    for (namespace, name, by) in CONFIG_MAPS {
-        let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
-        let Some(object) = unless_gone(kube.get(&path)).map_err(told)? else {
-            continue;
-        };
-        let texts = object["data"]
-            .as_object()
-            .into_iter()
-            .flat_map(|data| data.values());
-        let texts: Vec<Vec<Cert>> = texts
-            .filter_map(|text| Cert::all_from_pem(text.as_str()?.as_bytes()).ok())
-            .collect();
-        if texts.iter().any(|certs| concerns(certs, &anchors)) {
-            copies.push(Copy {
-                subject: format!("configmap {namespace}/{name}"),
-                is_outdated: texts.iter().any(|certs| is_outdated(certs, &anchors)),
-                mend: None,
-                by,
-            });
-        }
-    }
+    copies.extend(of_pods(kube, &anchors).map_err(told)?);
+    copies.extend(of_servers(kube, &anchors).map_err(told)?);
     for (path, member) in LISTS {
         let listed = unless_gone(kube.get(path))
             .map_err(told)?
@@ -106,8 +99,65 @@ pub(crate) fn all(access: &Access, kube: &Kube) -> Result<Vec<Copy>, String> {
     Ok(copies)
 }
 
+/// The config maps of all namespaces as one copy: the first that is not as it shall be.
+fn of_pods(kube: &Kube, anchors: &Anchors) -> Result<Option<Copy>, KubeError> {
+    let listed = unless_gone(kube.get(OF_PODS))?.unwrap_or_default();
+    let items = listed["items"].as_array().into_iter().flatten();
+    let seen = items.map(|item| {
+        let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
+        let text = item["data"]["ca.crt"].as_str().unwrap_or_default();
+        (namespace, anchors.compare(&certs_in(text)))
+    });
+    let seen: Vec<(&str, Copied)> = seen
+        .filter(|(_, state)| *state != Copied::Foreign)
+        .collect();
+    let with = |wanted: Copied| seen.iter().find(move |(_, state)| *state == wanted);
+    let first = with(Copied::Outdated)
+        .or_else(|| with(Copied::Different))
+        .or_else(|| seen.first());
+    Ok(first.map(|(namespace, state)| Copy {
+        subject: format!("configmap {namespace}/kube-root-ca.crt"),
+        state: *state,
+        mend: None,
+        by: PUBLISHER,
+    }))
+}
+
+fn of_servers(kube: &Kube, anchors: &Anchors) -> Result<Option<Copy>, KubeError> {
+    let object = unless_gone(kube.get(OF_SERVERS))?.unwrap_or_default();
+    let data = object["data"].as_object().into_iter().flatten();
+    let mut change = serde_json::Map::new();
+    let mut worst = None;
+    for (key, text) in data {
+        let certs = certs_in(text.as_str().unwrap_or_default());
+        let state = anchors.compare(&certs);
+        if state == Copied::Foreign {
+            continue;
+        }
+        let outdated = worst == Some(Copied::Outdated);
+        worst = if outdated || (state == Copied::Same && worst.is_some()) {
+            worst
+        } else {
+            Some(state)
+        };
+        // What is to be added is added by each API server; what is to go is our business.
+        let mended = anchors.mended(certs.clone());
+        if mended.len() < certs.len() {
+            change.insert(key.clone(), Value::String(pem(&mended)));
+        }
+    }
+    let version = &object["metadata"]["resourceVersion"];
+    let patch = json!({ "metadata": { "resourceVersion": version }, "data": change });
+    Ok(worst.map(|state| Copy {
+        subject: "configmap kube-system/extension-apiserver-authentication".to_owned(),
+        state,
+        mend: (!change.is_empty()).then(|| (OF_SERVERS.to_owned(), patch)),
+        by: "kube-apiserver within a minute",
+    }))
+}
+
 /// What `kubeadm join` reads: a kubeconfig without a user, signed by the bootstrap signer as soon as it changes.
-fn cluster_info(kube: &Kube, anchors: &[Cert]) -> Result<Option<Copy>, KubeError> {
+fn cluster_info(kube: &Kube, anchors: &Anchors) -> Result<Option<Copy>, KubeError> {
     let path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
     let Some(object) = unless_gone(kube.get(path))? else {
         return Ok(None);
@@ -118,41 +168,43 @@ fn cluster_info(kube: &Kube, anchors: &[Cert]) -> Result<Option<Copy>, KubeError
         .find_map(|line| line.trim().strip_prefix("certificate-authority-data:"));
     let data = data.map(str::trim).unwrap_or_default();
     let certs = decoded(data);
-    if !concerns(&certs, anchors) {
+    let state = anchors.compare(&certs);
+    if state == Copied::Foreign {
         return Ok(None);
     }
-    let is_outdated = is_outdated(&certs, anchors);
-    let new = text.replace(data, &encoded(certs, anchors));
+    let new = text.replace(data, &encoded(&anchors.mended(certs)));
     Ok(Some(Copy {
         subject: "configmap kube-public/cluster-info".to_owned(),
-        is_outdated,
-        mend: is_outdated.then(|| (path.to_owned(), json!({ "data": { "kubeconfig": new } }))),
+        state,
+        mend: (state != Copied::Same)
+            .then(|| (path.to_owned(), json!({ "data": { "kubeconfig": new } }))),
         by: "kubeadm, once",
     }))
 }
 
 /// An object that says whom to trust by `caBundle`, anywhere below a member.
-fn with_bundle(path: &str, object: &Value, member: &str, anchors: &[Cert]) -> Option<Copy> {
+fn with_bundle(path: &str, object: &Value, member: &str, anchors: &Anchors) -> Option<Copy> {
     let name = object["metadata"]["name"].as_str()?;
     let mut below = object[member].clone();
-    let (mut concerned, mut outdated) = (false, false);
+    let mut states = Vec::new();
     each_bundle(&mut below, &mut |data| {
         let certs = decoded(data);
-        concerned |= concerns(&certs, anchors);
-        if is_outdated(&certs, anchors) {
-            outdated = true;
-            *data = encoded(certs, anchors);
+        states.push(anchors.compare(&certs));
+        if matches!(states.last(), Some(Copied::Outdated | Copied::Different)) {
+            *data = encoded(&anchors.mended(certs));
         }
     });
+    let with = |wanted| states.contains(&wanted).then_some(wanted);
+    let state = with(Copied::Outdated)
+        .or_else(|| with(Copied::Different))
+        .or_else(|| with(Copied::Same))?;
     let kind = path.rsplit('/').next().unwrap_or_default();
     let version = &object["metadata"]["resourceVersion"];
-    concerned.then(|| Copy {
+    let change = json!({ "metadata": { "resourceVersion": version }, member: below });
+    Some(Copy {
         subject: format!("{kind} {name}"),
-        is_outdated: outdated,
-        mend: outdated.then(|| {
-            let change = json!({ "metadata": { "resourceVersion": version }, member: below });
-            (format!("{path}/{name}"), change)
-        }),
+        state,
+        mend: (state != Copied::Same).then(|| (format!("{path}/{name}"), change)),
         by: "whoever installed it",
     })
 }
@@ -177,19 +229,16 @@ fn decoded(data: &str) -> Vec<Cert> {
     Cert::all_from_pem(&pem).unwrap_or_default()
 }
 
-fn encoded(certs: Vec<Cert>, anchors: &[Cert]) -> String {
-    let renewed = anchors.iter().fold(certs, anchor::renewed);
-    STANDARD.encode(renewed.iter().map(Cert::to_pem).collect::<String>())
+fn encoded(certs: &[Cert]) -> String {
+    STANDARD.encode(pem(certs))
 }
 
-fn concerns(certs: &[Cert], anchors: &[Cert]) -> bool {
-    let is_one = |cert: &Cert| anchors.iter().any(|anchor| anchor::succeeds(anchor, cert));
-    certs.iter().any(is_one)
+fn certs_in(text: &str) -> Vec<Cert> {
+    Cert::all_from_pem(text.as_bytes()).unwrap_or_default()
 }
 
-fn is_outdated(certs: &[Cert], anchors: &[Cert]) -> bool {
-    let mut anchors = anchors.iter();
-    anchors.any(|present| anchor::is_outdated(certs, present))
+fn pem(certs: &[Cert]) -> String {
+    certs.iter().map(Cert::to_pem).collect()
 }
 
 /// An object that does not exist, or a kind that this API does not know, is none.
