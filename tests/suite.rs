@@ -29,3 +29,4 @@ mod rescue;
 mod second_run;
 mod secrets;
 mod units;
+mod workers;
