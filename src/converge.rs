@@ -9,6 +9,7 @@ mod control;
 mod leadership;
 mod prove;
 mod publish;
+mod report;
 mod settle;
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,7 @@ use crate::access::Access;
 use crate::inventory::Inventory;
 use crate::journal::{Converged, Way};
 use crate::plan::step::{Act, Converge, Hold};
-use crate::profile::{Consumer, Profile};
+use crate::profile::{Consumer, Profile, Role};
 use crate::store::Disk;
 
 /// How often a condition is looked at.
@@ -121,7 +122,10 @@ impl<'a> Actor<'a> {
             self.in_time(&step.who)?;
         }
         if step.act == Act::Settle {
-            return self.settle();
+            return match self.profile.with_role(Role::ApiServer) {
+                Some(_) => self.settle(),
+                None => self.reports(),
+            };
         }
         if let Act::Publish { former } = &step.act {
             return match way {

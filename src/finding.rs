@@ -189,6 +189,9 @@ impl Code {
     }
 }
 
+/// The way to a new certificate where the key of its CA is not on the node.
+pub const BY_REQUEST: &str = "rescue-kit csr generate --out DIR; where the CA's key is, such as on a control plane: rescue-kit csr sign DIR --ca-cert ca.crt --ca-key ca.key; back here: rescue-kit csr install DIR";
+
 /// All findings: by severity, then by the order in which a node needs the things, then by subject.
 pub fn findings(inventory: &Inventory, profile: &Profile, renew_before: i64) -> Vec<Finding> {
     let mut all = Vec::new();
@@ -345,7 +348,16 @@ fn authority_findings(
         Severity::Warning
     };
     let (cert, key) = (&authority.cert_path, &authority.key_path);
+    let elsewhere = "have it renewed where its key is, and bring it here: rescue-kit ca export --out DIR there, rescue-kit run --ca-from DIR here";
     let judge = |defect: &Defect| match defect {
+        Defect::Expired(_) if authority.is_elsewhere() => {
+            let (code, severity) = (Code::CaExpired, Severity::Critical);
+            about(code, severity, defect, cert, elsewhere.to_owned())
+        },
+        Defect::Expiring(_) if authority.is_elsewhere() => {
+            let (code, severity) = (Code::CaExpiring, Severity::Warning);
+            about(code, severity, defect, cert, elsewhere.to_owned())
+        },
         Defect::Expired(_) => about(
             Code::CaExpired,
             Severity::Critical,
@@ -430,8 +442,10 @@ fn credential_findings(
         let (code, severity) = weight(defect);
         let path = credential.path().display();
         let text = format!("{} ({path}) {}", credential.id, defect.text(inventory.at));
+        let signer = inventory.authority(&credential.signer);
         let hint = match defect {
             _ if credential.external => "ask whoever supplies it for a new one",
+            due if due.is_due() && signer.is_some_and(AuthorityState::is_elsewhere) => BY_REQUEST,
             Defect::OutlivesIssuer(_) => "renew the CA before it ends",
             _ => hint,
         };

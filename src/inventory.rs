@@ -298,6 +298,11 @@ impl AuthorityState {
         pairs(self.cert(), &self.key)
     }
 
+    /// Whether it is somebody else's, and what it is to sign has to be asked for there.
+    pub fn is_elsewhere(&self) -> bool {
+        self.external && self.pairs() != Some(true)
+    }
+
     /// Whether the profile means this authority by an id.
     pub fn is(&self, id: &str) -> bool {
         self.id == id || self.aliases.iter().any(|alias| alias == id)

@@ -43,3 +43,5 @@ mod runtime;
 mod units;
 #[path = "live/ways.rs"]
 mod ways;
+#[path = "live/workers.rs"]
+mod workers;

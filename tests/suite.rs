@@ -30,3 +30,4 @@ mod rotation;
 mod second_run;
 mod secrets;
 mod units;
+mod workers;

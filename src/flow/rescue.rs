@@ -20,6 +20,7 @@ use crate::observe::Depth;
 use crate::pki::digest::Digest;
 use crate::plan::step::{Remaining, Slot};
 use crate::plan::{self, Plan, Policy};
+use crate::profile::Role;
 use crate::run::{self, Run};
 use crate::sign::AuditKey;
 use crate::store::{Lock, StoreError};
@@ -261,7 +262,9 @@ impl Site {
         means: &Means,
         hands: &Hands,
     ) -> Result<Done, RescueError> {
-        let is_metered = hands.actor.is_some() && !run.plan.phases.converge.is_empty();
+        let has_server = self.profile.with_role(Role::ApiServer).is_some();
+        let is_metered =
+            has_server && hands.actor.is_some() && !run.plan.phases.converge.is_empty();
         let (driven, meter) = std::thread::scope(|scope| {
             let meter = hands.actor.filter(|_| is_metered).map(|actor| {
                 let access = Access {

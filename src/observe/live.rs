@@ -6,7 +6,7 @@ pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod processes;
 
-pub(crate) use health::{cluster, copies, proof};
+pub(crate) use health::{cluster, copies, proof, worker};
 
 use std::time::Duration;
 

@@ -5,7 +5,8 @@
 //! it brings everything back at once, also when the API server is down, which it would otherwise wait for before it
 //! removes anything (kubernetes/kubernetes, pkg/kubelet/kubelet.go, `deletePod`).
 
-use crate::inventory::{Inventory, Placement};
+use crate::defect::{self, Status};
+use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
 use crate::live::{Check, Live, Member, ObstacleKind, Outcome};
 use crate::pki::digest::Digest;
 use crate::place::Observed;
@@ -118,11 +119,11 @@ pub(super) fn plan(
         }
         draft.bring(consumer, need, held.is_some());
     }
-    draft.push(
-        "node",
-        Act::Settle,
-        "everything stays up and holds its leases",
-    );
+    let steady = match profile.with_role(Role::ApiServer) {
+        Some(_) => "everything stays up and holds its leases",
+        None => "the kubelet reports to the control plane",
+    };
+    draft.push("node", Act::Settle, steady);
     let renewed = inventory
         .authorities
         .iter()
@@ -160,6 +161,9 @@ fn need(
     if policy.is_narrowed() && !concerned {
         return Need::Nothing;
     }
+    if is_hopeless(consumer, changed, inventory, profile) {
+        return Need::Nothing;
+    }
     let is_unit = !matches!(consumer.restart, RestartKind::Cri(_));
     let kubelet = profile.with_role(Role::Kubelet);
     let kubelet_is_down = kubelet.is_some_and(|kubelet| is_down(&kubelet.id, live));
@@ -191,6 +195,34 @@ fn need(
         by_itself if by_itself.is_empty() => Need::Nothing,
         by_itself => Need::Proof(format!("reads {} again by itself", by_itself.join(", "))),
     }
+}
+
+/// Whether it is a worker's kubelet that would exit at its start, because its credential waits for an answer to a request.
+/// A control plane's is tried all the same: whoever leaves out its credential has to be told.
+fn is_hopeless(
+    consumer: &Consumer,
+    changed: &[String],
+    inventory: &Inventory,
+    profile: &Profile,
+) -> bool {
+    let is_worker =
+        consumer.role == Some(Role::Kubelet) && profile.with_role(Role::ApiServer).is_none();
+    // One that it serves it can do without.
+    let is_served = |id: &str| {
+        let mut served = consumer.serves.iter();
+        served.any(|port| port.credential.as_deref() == Some(id))
+    };
+    let waits = |credential: &CredentialState| {
+        let id = credential.id.as_str();
+        let signer = inventory.authority(&credential.signer);
+        let defects = defect::of_credential(credential, inventory, 0);
+        consumer.uses.get(id) == Some(&Reads::Start)
+            && !is_served(id)
+            && !changed.iter().any(|known| known == id)
+            && signer.is_some_and(AuthorityState::is_elsewhere)
+            && defect::status(&defects) != Status::Ok
+    };
+    is_worker && inventory.credentials.iter().any(waits)
 }
 
 fn is_down(id: &str, live: &Live) -> bool {

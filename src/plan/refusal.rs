@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::defect::{self, Defect};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{BY_REQUEST, Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
 use crate::pki::cert::Cert;
 use crate::place::{Observed, Place};
@@ -20,10 +20,16 @@ pub(super) fn inability(
     let (cert, key) = (&authority.cert_path, &authority.key_path);
     let defects = defect::of_authority(authority, now, 0);
     let Some(first) = defects.first() else {
-        let why = "signed none of the certificates that are here: it is another cluster's";
-        let way = "put this cluster's own CA back, or remove the certificates that it did not sign";
-        return is_foreign(authority, inventory)
-            .then(|| (Code::CaUnusable, about(cert, why.to_owned()), way));
+        if is_foreign(authority, inventory) {
+            let why = "signed none of the certificates that are here: it is another cluster's";
+            let way =
+                "put this cluster's own CA back, or remove the certificates that it did not sign";
+            return Some((Code::CaUnusable, about(cert, why.to_owned()), way));
+        }
+        let why = "has its key elsewhere";
+        return authority
+            .is_elsewhere()
+            .then(|| (Code::CaKeyMissing, about(cert, why.to_owned()), BY_REQUEST));
     };
     let text = first.text(now);
     Some(match first {

@@ -3,11 +3,15 @@
 use crate::profile::{Profile, ProfileError};
 
 /// The built-in profiles in the order in which they are tried: the more particular layout first.
-const TEXTS: [(&str, &str); 3] = [
+const TEXTS: [(&str, &str); 4] = [
     ("systemd", include_str!("../../profiles/systemd.toml")),
     (
         "kubeadm-external-etcd",
         include_str!("../../profiles/kubeadm-external-etcd.toml"),
+    ),
+    (
+        "kubeadm-worker",
+        include_str!("../../profiles/kubeadm-worker.toml"),
     ),
     ("kubeadm", include_str!("../../profiles/kubeadm.toml")),
 ];

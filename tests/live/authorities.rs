@@ -63,10 +63,8 @@ fn renewed_cas_are_carried_to_the_other_nodes() {
     lab.lab("power-cycle", &[]);
     lab.kit("cp1", &["run", "--ca", "renew", "--yes"]).ok();
     lab.kit("cp1", &["ca", "export", "--out", "/root/cas"]).ok();
-    let packed = lab.shell("cp1", "tar -C /root/cas -c . | base64 -w0");
     for node in ["cp2", "cp3"] {
-        let unpack = format!("mkdir /root/cas; echo {packed} | base64 -d | tar -C /root/cas -x");
-        lab.shell(node, &unpack);
+        lab.carry("cp1", "/root/cas", node);
         lab.kit(node, &["run", "--ca-from", "/root/cas", "--yes"])
             .ok();
     }

@@ -49,7 +49,7 @@ const UNITS: Layout = Layout {
 };
 
 /// The kinds of clusters that there are.
-const KINDS: [&str; 3] = ["one", "three", "units"];
+const KINDS: [&str; 4] = ["one", "three", "units", "workers"];
 
 /// The machine has two cores: one control plane at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -85,6 +85,11 @@ impl ControlPlane {
         Self::fresh("units", &["--layout", "systemd"], UNITS)
     }
 
+    /// A node of a control plane, a worker and a machine that has not joined, fresh: `cp1`, `w1`, `s1`.
+    pub(crate) fn with_workers() -> Self {
+        Self::fresh("workers", &["--workers", "1", "--spares", "1"], KUBEADM)
+    }
+
     /// `RESCUE_KIT_LIVE_PREFIX` begins the clusters' names where two checkouts are tested at the same time.
     fn fresh(kind: &str, how: &[&str], layout: Layout) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +112,20 @@ impl ControlPlane {
 
     /// A command of the lab on this cluster: `expire`, `power-cycle`, ...
     pub(crate) fn lab(&self, verb: &str, rest: &[&str]) -> String {
-        lab(&[&[verb, &self.name], rest].concat()).ok().stdout
+        self.attempt(verb, rest).ok().stdout
+    }
+
+    /// A command of the lab that may fail.
+    pub(crate) fn attempt(&self, verb: &str, rest: &[&str]) -> Ran {
+        lab(&[&[verb, &self.name], rest].concat())
+    }
+
+    /// Carries a directory from one node to the same place on another, as a stick does.
+    pub(crate) fn carry(&self, from: &str, directory: &str, to: &str) {
+        let packed = self.shell(from, &format!("tar -C {directory} -c . | base64 -w0"));
+        let unpack =
+            format!("mkdir -p {directory}; echo {packed} | base64 -d | tar -C {directory} -x");
+        self.shell(to, &unpack);
     }
 
     /// Runs a command in a node.

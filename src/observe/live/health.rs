@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod copies;
 pub(crate) mod proof;
+pub(crate) mod worker;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +28,10 @@ pub(super) fn look(access: &Access, depth: Depth, live: &mut Live) {
         let others = scope.spawn(|| members(access, seen, depth));
         let is_asked = has(Role::ApiServer) && depth != Depth::Local;
         let api = is_asked.then(|| scope.spawn(|| api(access, depth)));
-        let all = [own, Some(others), api];
+        let is_alone = !has(Role::ApiServer) && has(Role::Kubelet);
+        let worker = || (worker::look(access, depth, PATIENCE), Vec::new());
+        let kubelet = is_alone.then(|| scope.spawn(worker));
+        let all = [own, Some(others), api, kubelet];
         // A thread that panicked has ended the process: panics abort.
         let all = all.into_iter().flatten().filter_map(|one| one.join().ok());
         all.collect::<Vec<_>>()

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from . import kubeadm, systemd
 from .base import base, write
 from .group import Group
 from .host import CHECKOUT, NETWORK, LabError, build, cache, digest, locked, phase, run, say, stamps
-from .node import Node
+from .node import CONTROL_PLANE, SPARE, WORKER, Node
 
 LAYOUTS: dict[str, ModuleType] = {module.NAME: module for module in (kubeadm, systemd)}
 TOOLS = ["balance", "expire", "meter", "probe"]
@@ -27,16 +28,27 @@ HALF_A_YEAR = 180 * 24 * 3600
 
 
 @dataclasses.dataclass
+class Size:
+    """How many nodes of each kind a cluster has."""
+
+    nodes: int
+    workers: int
+    spares: int
+
+
+@dataclasses.dataclass
 class State:
     """What has to be known about a cluster to use it; `made` is when it was complete, 0 before that."""
 
     inputs: str
-    nodes: int
     kubernetes: str
     layout: str
     programs: str
     base: str
     shares: dict[str, str]
+    nodes: int
+    workers: int = 0
+    spares: int = 0
     made: float = 0
 
 
@@ -91,10 +103,25 @@ class Cluster:
 
     @property
     def nodes(self) -> list[Node]:
-        state = self.state
-        lower = [self.directory / "layer", Path(state.base)]
-        names = [(f"cp{number}", f"{NETWORK}.{10 + number}") for number in range(1, state.nodes + 1)]
-        return [Node(self.id, name, ip, self.directory / name, lower) for name, ip in names]
+        return [*self.control_plane, *self.workers, *self.spares]
+
+    @property
+    def control_plane(self) -> list[Node]:
+        return self.numbered(CONTROL_PLANE, "cp", 10, self.state.nodes)
+
+    @property
+    def workers(self) -> list[Node]:
+        return self.numbered(WORKER, "w", 20, self.state.workers)
+
+    @property
+    def spares(self) -> list[Node]:
+        """Machines that no cluster knows until they are joined."""
+        return self.numbered(SPARE, "s", 30, self.state.spares)
+
+    def numbered(self, role: str, prefix: str, offset: int, count: int) -> list[Node]:
+        lower = [self.directory / "layer", Path(self.state.base)]
+        names = [(f"{prefix}{number}", f"{NETWORK}.{offset + number}") for number in range(1, count + 1)]
+        return [Node(self.id, role, name, ip, self.directory / name, lower) for name, ip in names]
 
     def node(self, name: str) -> Node:
         for node in self.nodes:
@@ -107,17 +134,19 @@ class Cluster:
 
     # Up and down
 
-    def up(self, nodes: int, kubernetes: str, layout: str, shares: Mapping[str, str]) -> None:
+    def up(self, size: Size, kubernetes: str, layout: str, shares: Mapping[str, str]) -> None:
         """Makes the cluster where that has not been done from the same inputs, and boots it where it is down."""
         module = LAYOUTS[layout]
+        if module is not kubeadm and (size.workers or size.spares):
+            raise LabError("only kubeadm joins workers: --layout kubeadm")
         build(TOOLS)
         programs = build(module.PROGRAMS, kubernetes)
         root = base()
-        inputs = digest(str(nodes), kubernetes, layout, str(root), *stamps(programs, module.PROGRAMS), *sources(module))
+        inputs = digest(str(size), kubernetes, layout, str(root), *stamps(programs, module.PROGRAMS), *sources(module))
         state = self.saved_state()
         if not state or FRESH not in self.labels() or state.inputs != inputs or time.time() - state.made > HALF_A_YEAR:
             self.destroy()
-            self.make(State(inputs, nodes, kubernetes, layout, str(programs), str(root), dict(shares)))
+            self.make(State(inputs, kubernetes, layout, str(programs), str(root), dict(shares), **dataclasses.asdict(size)))
         elif not all(node.pid for node in self.nodes):
             self.save(dataclasses.replace(state, shares=dict(shares)))
             self.restore(FRESH)
@@ -144,6 +173,8 @@ class Cluster:
         write(upper / "etc/machine-id", hashlib.sha256(f"{self.name} {node.name}".encode()).hexdigest()[:32] + "\n", 0o444)
         hosts = "".join(f"{other.ip} {other.name}\n" for other in self.nodes)
         write(upper / "etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}{kubeadm.BALANCER} {kubeadm.ENDPOINT}\n")
+        if node.role != CONTROL_PLANE:
+            kubeadm.personalize_worker(upper)
 
     def down(self) -> None:
         """Stops everything that was started and unmounts what was mounted; the state stays."""
@@ -168,9 +199,9 @@ class Cluster:
             run(["ip", "-n", self.id, "link", "add", "lab", "type", "bridge"])
             run(["ip", "-n", self.id, "addr", "add", f"{kubeadm.BALANCER}/24", "dev", "lab"])
             run(["ip", "-n", self.id, "link", "set", "lab", "up"])
-        if len(self.nodes) > 1 and not self.balancer.members():
+        if len(self.control_plane) > 1 and not self.balancer.members():
             # It is outside of the nodes, as a load balancer should be.
-            backends = [f"{node.ip}:6443" for node in self.nodes]
+            backends = [f"{node.ip}:6443" for node in self.control_plane]
             command: list[str | Path] = ["nsenter", f"--net=/run/netns/{self.id}", "--", tool("balance"), f"{kubeadm.BALANCER}:6443", *backends]
             self.balancer.spawn(command, self.directory / "balance.log", {})
 
@@ -201,21 +232,43 @@ class Cluster:
         self.power_on(nodes)
 
     def wait(self, timeout: float = 120, nodes: Sequence[Node] = ()) -> None:
-        """Waits until every node's part of the control plane serves and the two leases are held by somebody alive."""
-        layout = self.layout
-        nodes = nodes or self.nodes
+        """Waits until every node's part of the control plane serves, the two leases are held by somebody alive, and every
+        worker that has joined is ready."""
+        nodes = [node for node in nodes or self.nodes if node.role == CONTROL_PLANE or kubeadm.joined(node)]
 
         def ask(node: Node) -> None:
             try:
-                said = node.in_network(tool("probe"), f"-timeout={timeout}s", *layout.probe(node), timeout=timeout + 30)
+                said = node.in_network(tool("probe"), f"-timeout={timeout}s", *self.questions(node), timeout=timeout + 30)
             except LabError as error:
                 raise LabError(f"{node.name}: {str(error).partition('probe: ')[2] or error}") from error
             (node.directory / "probe.log").write_text(said)
 
         for node in nodes:
             node.running()
-        with phase("control plane"):
+        with phase(f"wait for {names(nodes)}"):
             each(nodes, ask)
+
+    def questions(self, node: Node) -> list[str]:
+        """What `probe` is asked about this node."""
+        if node.role == CONTROL_PLANE:
+            return list(self.layout.probe(node))
+        return kubeadm.probe_worker(self.control_plane[0], node)
+
+    # Workers
+
+    def join(self, name: str, ca_hash: str | None) -> None:
+        """Joins a spare machine with a token that was made for it, and waits until it is ready."""
+        node, first = self.node(name), self.control_plane[0]
+        if node.role == CONTROL_PLANE or kubeadm.joined(node):
+            raise LabError(f"{name} is a node of the cluster already")
+        endpoint = kubeadm.endpoint(self)
+        token = first.run("kubeadm", "token", "create").strip()
+        command = kubeadm.join_command(node, endpoint, token, ca_hash or kubeadm.ca_hash(first))
+        # What kubeadm says is for whoever asked.
+        ended = subprocess.run([*node.inside(), *command], stdin=subprocess.DEVNULL, check=False).returncode
+        if ended:
+            raise LabError(f"kubeadm join of {name} ended with {ended}")
+        self.wait(nodes=[node])
 
     # Snapshots
 
@@ -231,18 +284,17 @@ class Cluster:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         had_power = [node for node in self.nodes if node.pid]
-        works = bool(had_power) and self.release_leases(had_power)
+        works = self.working(had_power)
         self.power_off(had_power)
         with phase(f"snapshot {label}"):
             each(self.nodes, lambda node: node.save(new / node.name))
-            # Nobody should wait for a control plane that did not work.
+            # Nobody should wait for what did not work.
             (new / "works.json").write_text(json.dumps(works))
             shutil.rmtree(saved, ignore_errors=True)
             new.rename(saved)
         if had_power:
             self.power_on(had_power)
-        if works:
-            self.wait()
+        self.wait_for(works)
 
     def restore(self, label: str, start: bool = True) -> None:
         """Puts the nodes' disks back, whatever state the nodes are in."""
@@ -254,11 +306,24 @@ class Cluster:
             each(self.nodes, lambda node: node.load(saved / node.name))
         if start:
             self.power_on(self.nodes)
-            if json.loads((saved / "works.json").read_text()):
-                self.wait()
+            self.wait_for(json.loads((saved / "works.json").read_text()))
+
+    def wait_for(self, works: Sequence[str]) -> None:
+        if works:
+            self.wait(nodes=[self.node(name) for name in works])
 
     def labels(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("snapshots/*/works.json") if path.parent.suffix != ".new")
+
+    def working(self, had_power: Sequence[Node]) -> list[str]:
+        """Who works, by name: the control plane's nodes, whose leases are released, and the workers that are ready."""
+        control_plane = [node for node in had_power if node.role == CONTROL_PLANE]
+        if not control_plane:
+            return []
+        ready = kubeadm.ready(control_plane[0]) if len(had_power) > len(control_plane) else []
+        if not self.release_leases(control_plane):
+            return []
+        return [node.name for node in had_power if node.role == CONTROL_PLANE or node.name in ready]
 
     def release_leases(self, nodes: Sequence[Node]) -> bool:
         """Clears the holders of the leases, else whoever starts from the copy waits for a dead holder's lease to end.
@@ -289,11 +354,19 @@ class Cluster:
         if not all(node.root.is_mount() for node in nodes):
             raise LabError(f"{self.name} is down")
         fixed: list[str | Path] = [tool("expire"), f"-layout={self.layout.NAME}", "-skip=kubelet-serving"]
-        return "".join(run([*fixed, f"-root={node.root}", *flags]) for node in nodes)
+
+        def expire(node: Node) -> str:
+            return run([*fixed, f"-root={node.root}", *self.signers(node), *flags])
+
+        return "".join(expire(node) for node in nodes if node.role == CONTROL_PLANE or kubeadm.joined(node))
+
+    def signers(self, node: Node) -> list[str]:
+        """A worker does not have the key of the CA that signed its credential."""
+        return [] if node.role == CONTROL_PLANE else [f"-signer={self.control_plane[0].root}/etc/kubernetes/pki/ca.crt"]
 
     def info(self) -> dict[str, object]:
         def about(node: Node) -> dict[str, object]:
-            return {"name": node.name, "ip": node.ip, "pid": node.pid, "netns": node.netns, "root": str(node.root)}
+            return {"name": node.name, "role": node.role, "ip": node.ip, "pid": node.pid, "netns": node.netns, "root": str(node.root)}
 
         state = self.state
         return {

@@ -3,10 +3,10 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import common_layer, enable, install, write
-from .host import NETWORK, phase, run
+from .host import NETWORK, LabError, phase, run
 from .images import archive
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ COMPONENTS = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
 PROGRAMS = [*COMPONENTS, "kubeadm", "kubelet", "kubectl", "etcd", "etcdctl", "etcdutl", "pause"]
 ADMIN = "/etc/kubernetes/admin.conf"
 TOKEN, CERTIFICATE_KEY = "rescue.0123456789abcdef", "5e" * 32
+RUNTIME = "unix:///run/containerd/containerd.sock"
 ENDPOINT, BALANCER = "api.lab", f"{NETWORK}.1"
 
 # The unit and its drop-in are those of the packages of kubernetes.io.
@@ -58,6 +59,9 @@ ORDER = """\
 After=containerd.service
 """
 
+# Without a network for pods a node is never ready. Nothing runs on a worker, so the plugin need not exist.
+POD_NETWORK = {"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "none"}]}
+
 # An image that the kubelet collects could not be had again, so a full disk must not make it do so.
 KUBELET_CONFIGURATION = {
     "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -90,13 +94,14 @@ def layer(into: Path, programs: Path, release: str) -> None:
     (kube / "config").symlink_to(ADMIN)
 
 
+def personalize_worker(upper: Path) -> None:
+    write(upper / "etc/cni/net.d/10-lab.conflist", json.dumps(POD_NETWORK) + "\n")
+
+
 def make(cluster: "Cluster") -> None:
-    """Makes a control plane on nodes that have power and nothing else."""
-    programs = cluster.programs
-    file = archive(cluster.kubernetes, images(programs, cluster.kubernetes), programs)
-    with phase("import of images"), ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: load_images(node, file), cluster.nodes))
-    first, *others = cluster.nodes
+    """Makes a control plane and its workers on nodes that have power and nothing else."""
+    import_images(cluster)
+    first, *others = cluster.control_plane
     with phase("kubeadm init"):
         write(first.root / "root/kubeadm.yaml", documents(*init_configuration(cluster)))
         uploads = ["--upload-certs"] if others else []
@@ -107,6 +112,23 @@ def make(cluster: "Cluster") -> None:
             kubeadm(node, "join")
         # kubeadm refuses to add a member to etcd while the one before has not started.
         cluster.wait(nodes=[node])
+    if cluster.workers:
+        with phase("kubeadm join of workers"), ThreadPoolExecutor() as pool:
+            pinned = ca_hash(first)
+            list(pool.map(lambda node: node.run(*join_command(node, endpoint(cluster), TOKEN, pinned), timeout=600), cluster.workers))
+
+
+def import_images(cluster: "Cluster") -> None:
+    """A worker needs none of the control plane's images."""
+    programs, release = cluster.programs, cluster.kubernetes
+    wanted = images(programs, release)
+    pause = {name: content for name, content in wanted.items() if content == ["pause"]}
+    workers = [*cluster.workers, *cluster.spares]
+    whole = archive(release, wanted, programs)
+    small = archive(f"{release}-pause", pause, programs) if workers else whole
+    loads = [*((node, whole) for node in cluster.control_plane), *((node, small) for node in workers)]
+    with phase("import of images"), ThreadPoolExecutor() as pool:
+        list(pool.map(lambda load: load_images(*load), loads))
 
 
 def load_images(node: "Node", file: Path) -> None:
@@ -119,9 +141,9 @@ def kubeadm(node: "Node", *command: str) -> None:
 
 
 def init_configuration(cluster: "Cluster") -> list[dict[str, object]]:
-    first, *others = cluster.nodes
+    first, *others = cluster.control_plane
     # By name in kubeconfigs; by address for who cannot resolve the name.
-    endpoint = {"controlPlaneEndpoint": f"{ENDPOINT}:6443", "apiServer": {"certSANs": [BALANCER]}} if others else {}
+    balanced = {"controlPlaneEndpoint": endpoint(cluster), "apiServer": {"certSANs": [BALANCER]}} if others else {}
     return [
         {
             "apiVersion": "kubeadm.k8s.io/v1beta4",
@@ -136,7 +158,7 @@ def init_configuration(cluster: "Cluster") -> list[dict[str, object]]:
             "kind": "ClusterConfiguration",
             "kubernetesVersion": f"v{cluster.kubernetes}",
             "clusterName": "lab",
-            **endpoint,
+            **balanced,
         },
         KUBELET_CONFIGURATION,
     ]
@@ -152,8 +174,47 @@ def join_configuration(node: "Node") -> dict[str, object]:
     }
 
 
+def endpoint(cluster: "Cluster") -> str:
+    """Where clients find the API server, as `kubeadm join` takes it."""
+    first, *others = cluster.control_plane
+    return f"{ENDPOINT if others else first.ip}:6443"
+
+
+def join_command(node: "Node", endpoint: str, token: str, pinned: str) -> list[str]:
+    """How a machine becomes a worker."""
+    return [
+        *("kubeadm", "join", endpoint, "--token", token, "--discovery-token-ca-cert-hash", pinned),
+        *("--node-name", node.name, "--cri-socket", RUNTIME, "--ignore-preflight-errors=all"),
+    ]
+
+
+def ca_hash(first: "Node") -> str:
+    """The hash of the public key of the first certificate in `ca.crt`, by the command that kubeadm's manual gives."""
+    pipeline = "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | openssl dgst -sha256 -r"
+    return f"sha256:{first.run('sh', '-c', pipeline).split()[0]}"
+
+
+def joined(node: "Node") -> bool:
+    """Whether a worker belongs to a cluster."""
+    return (node.root / "etc/kubernetes/kubelet.conf").exists()
+
+
+def ready(first: "Node") -> list[str]:
+    """The nodes that the API calls ready, none where it does not answer."""
+    try:
+        said = first.run("kubectl", f"--kubeconfig={ADMIN}", "get", "nodes", "--output=json", "--request-timeout=5s", timeout=30)
+    except LabError:
+        return []
+    items = json.loads(said)["items"]
+    return [item["metadata"]["name"] for item in items if ("Ready", "True") in conditions(item)]
+
+
+def conditions(item: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(condition["type"], condition["status"]) for condition in item["status"]["conditions"]]
+
+
 def registration(node: "Node") -> dict[str, object]:
-    return {"name": node.name, "criSocket": "unix:///run/containerd/containerd.sock"}
+    return {"name": node.name, "criSocket": RUNTIME}
 
 
 def documents(*parts: object) -> str:
@@ -170,3 +231,8 @@ def probe(node: "Node") -> list[str]:
         f"-etcd-cert={pki}/healthcheck-client.crt", f"-etcd-key={pki}/healthcheck-client.key",
         "-healthz=https://127.0.0.1:10257/healthz", "-healthz=https://127.0.0.1:10259/healthz",
     ]
+
+
+def probe_worker(first: "Node", node: "Node") -> list[str]:
+    """What `probe` is asked about a worker: it has no key of its own that may ask for more than its node."""
+    return [f"-kubeconfig={first.root}{ADMIN}", f"-server=https://{first.ip}:6443", f"-node={node.name}"]

@@ -14,13 +14,15 @@ from .host import LabError, alive, identify, mount, mounted, run, unmount, wait_
 # What the node writes lies in these directories; all but the first cannot be part of an overlay.
 UPPER, CONTAINERD, KUBELET = "upper", "containerd", "kubelet"
 PLAIN = {CONTAINERD: "var/lib/containerd", KUBELET: "var/lib/kubelet"}
+CONTROL_PLANE, WORKER, SPARE = "control-plane", "worker", "spare"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/lab/bin"
 
 
 class Node:
     """A node by its directory; which processes it has is kept there, too, so that every call finds them again."""
 
-    def __init__(self, cluster_id: str, name: str, ip: str, directory: Path, lower: Sequence[Path]) -> None:
+    def __init__(self, cluster_id: str, role: str, name: str, ip: str, directory: Path, lower: Sequence[Path]) -> None:
+        self.role = role
         self.name = name
         self.ip = ip
         self.directory = directory

@@ -20,7 +20,7 @@ import (
 
 const (
 	interval = 100 * time.Millisecond
-	leases   = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/"
+	leases   = "/apis/coordination.k8s.io/v1/namespaces/"
 )
 
 // check is one condition; it returns nil when it holds.
@@ -35,6 +35,16 @@ type lease struct {
 		HolderIdentity string    `json:"holderIdentity"`
 		RenewTime      time.Time `json:"renewTime"`
 	} `json:"spec"`
+}
+
+// node is what matters of a v1 Node.
+type node struct {
+	Status struct {
+		Conditions []struct {
+			Type   string `json:"type"`
+			Status string `json:"status"`
+		} `json:"conditions"`
+	} `json:"status"`
 }
 
 func main() {
@@ -53,6 +63,7 @@ func parse(args []string) ([]check, time.Duration, error) {
 	timeout := flags.Duration("timeout", time.Minute, "how long to wait until every check has held")
 	kubeconfig := flags.String("kubeconfig", "", "`file` with a client certificate for the API server")
 	server := flags.String("server", "", "`URL` of the API server, instead of the kubeconfig's")
+	node := flags.String("node", "", "`name` of a node whose kubelet must report that it is ready")
 	etcd := flags.String("etcd", "", "`URL` of an etcd member")
 	etcdCA := flags.String("etcd-ca", "", "`file` with the CA that signed etcd's certificate")
 	etcdCert := flags.String("etcd-cert", "", "`file` with a client certificate for etcd")
@@ -68,7 +79,7 @@ func parse(args []string) ([]check, time.Duration, error) {
 		return nil, 0, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if *kubeconfig != "" {
-		more, err := apiChecks(*kubeconfig, *server)
+		more, err := apiChecks(*kubeconfig, *server, *node)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -111,7 +122,7 @@ func wait(checks []check, timeout time.Duration) error {
 
 // apiChecks asks with the client certificate, because anonymous requests succeed while every client is locked out. A lease
 // counts only once it was renewed after the start: a dead holder's lease looks the same as a live one's.
-func apiChecks(kubeconfig, server string) ([]check, error) {
+func apiChecks(kubeconfig, server, node string) ([]check, error) {
 	config, err := clientcmd.BuildConfigFromFlags(server, kubeconfig)
 	if err != nil {
 		return nil, err
@@ -125,19 +136,41 @@ func apiChecks(kubeconfig, server string) ([]check, error) {
 	}
 	client, start := newClient(tlsConfig), time.Now()
 	checks := []check{{"API server", func() error { return get(client, config.Host+"/readyz", nil) }}}
-	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
-		checks = append(checks, check{"lease " + name, func() error {
-			var l lease
-			if err := get(client, config.Host+leases+name, &l); err != nil {
-				return err
-			}
-			if l.Spec.HolderIdentity == "" || l.Spec.RenewTime.Before(start) {
-				return errors.New("nobody holds it")
-			}
-			return nil
+	renewed := func(lease string) check {
+		return check{"lease " + lease, func() error { return held(client, config.Host+leases+lease, start) }}
+	}
+	checks = append(checks, renewed("kube-system/leases/kube-controller-manager"), renewed("kube-system/leases/kube-scheduler"))
+	if node != "" {
+		// A node that is cut off is called ready for another 40 s.
+		checks = append(checks, renewed("kube-node-lease/leases/"+node), check{"node " + node, func() error {
+			return ready(client, config.Host+"/api/v1/nodes/"+node)
 		}})
 	}
 	return checks, nil
+}
+
+func held(client *http.Client, url string, start time.Time) error {
+	var l lease
+	if err := get(client, url, &l); err != nil {
+		return err
+	}
+	if l.Spec.HolderIdentity == "" || l.Spec.RenewTime.Before(start) {
+		return errors.New("nobody holds it")
+	}
+	return nil
+}
+
+func ready(client *http.Client, url string) error {
+	var n node
+	if err := get(client, url, &n); err != nil {
+		return err
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == "Ready" && c.Status == "True" {
+			return nil
+		}
+	}
+	return errors.New("not ready")
 }
 
 func etcdTLS(ca, cert, key string) (*tls.Config, error) {

@@ -6,7 +6,7 @@ use crate::live::Check;
 use crate::pki::utc::Utc;
 
 /// Seconds after which the controllers take a silent kubelet's node for lost (`--node-monitor-grace-period`).
-const GRACE: i64 = 50;
+pub(super) const GRACE: i64 = 50;
 
 /// Leases of the controllers, of this node and of all others.
 pub(super) fn look(access: &Access, kube: &Kube, health: &mut Vec<Check>) {
