@@ -382,6 +382,13 @@ fn authority_findings(
             );
             finding(Code::CaKeyMissing, blocked, &authority.id, text, hint)
         },
+        Defect::Missing => {
+            let hint = format!(
+                "{}; or leave its leaves out: {narrow}",
+                source(authority, inventory)
+            );
+            about(Code::CaUnusable, Severity::Critical, defect, cert, hint)
+        },
         Defect::KeyMismatch | Defect::KeyUnreadable(_) => {
             about(Code::CaKeyUnusable, blocked, defect, key, narrow.clone())
         },
@@ -395,6 +402,28 @@ fn authority_findings(
     };
     let rotation = rotation_finding(authority);
     defects.iter().map(judge).chain(rotation).collect()
+}
+
+/// Where a CA's certificate that is gone is found again; its key is nowhere but beside it and in backups.
+fn source(authority: &AuthorityState, inventory: &Inventory) -> String {
+    let mut leaves = inventory.credentials.iter();
+    let holder = leaves.find_map(|leaf| {
+        let kubeconfig = leaf
+            .kubeconfig
+            .as_ref()
+            .filter(|_| authority.is(&leaf.signer))?;
+        let embeds = kubeconfig.ca_file.is_none() && kubeconfig.ca.present().is_some();
+        embeds.then_some(&kubeconfig.path)
+    });
+    match holder {
+        Some(path) => format!(
+            "take it out of {}: sed -n 's/.*certificate-authority-data: //p' {} | base64 -d",
+            path.display(),
+            path.display()
+        ),
+        None => "take it from another node of its kind or from a backup: rescue-kit backup list"
+            .to_owned(),
+    }
 }
 
 /// Two CAs are trusted: somebody has begun what somebody has to end.

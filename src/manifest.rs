@@ -325,6 +325,37 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_renamed_or_taken_out_and_all_other_bytes_stay() {
+        let pod = "spec: # of kubeadm
+  containers:
+  - command:
+    - kube-controller-manager
+    - --sign-cert-file=/pki/ca.crt
+    - --sign-key-file=/pki/ca.key
+    volumeMounts: [{name: pki, mountPath: /pki}]
+  volumes: [{name: pki, hostPath: {path: /etc/pki, type: Directory}}]
+";
+        let edit = |flag: &str, path: Option<&str>| {
+            let values = BTreeMap::from([(flag.to_owned(), path.map(PathBuf::from))]);
+            with_flags(pod.as_bytes(), &values)
+        };
+        let renamed = edit("sign-cert-file", Some("/etc/pki/ca-signing.crt")).unwrap();
+        assert_eq!(renamed, pod.replace("/pki/ca.crt", "/pki/ca-signing.crt"));
+        let without = edit("sign-key-file", None).unwrap();
+        assert_eq!(
+            without,
+            pod.replace("    - --sign-key-file=/pki/ca.key\n", "")
+        );
+        let refusal = edit("other-file", None).unwrap_err();
+        assert_eq!(refusal, "does not say --other-file=FILE once");
+        let refusal = edit("sign-cert-file", Some("/elsewhere/ca.crt")).unwrap_err();
+        assert_eq!(
+            refusal,
+            "says --sign-cert-file in a way that cannot be edited"
+        );
+    }
+
+    #[test]
     fn reads_flags_out_of_shell_assignments() {
         let text = b"KUBELET_KUBEADM_ARGS=\"--hostname-override=cp1 --v 2\"\n";
         let expected = [("hostname-override", "cp1"), ("v", "2")];

@@ -258,6 +258,9 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
     let mut after = authority::projected(seen, &draft.phases.stage);
     if let Some(rotation) = &policy.rotation {
         draft.rotate(rotation, &mut after, profile);
+        if !draft.refusals.is_empty() {
+            return Err(Refusals(draft.refusals));
+        }
     }
     let inventory = &after;
     for credential in in_restart_order(inventory, profile) {

@@ -37,6 +37,8 @@ mod proof;
 mod quorum;
 #[path = "live/requests.rs"]
 mod requests;
+#[path = "live/rotation.rs"]
+mod rotation;
 #[path = "live/runtime.rs"]
 mod runtime;
 #[path = "live/units.rs"]

@@ -92,3 +92,79 @@ impl Anchors {
         self.former.contains(&cert.sha256())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::name::{Attribute, Name};
+    use crate::pki::tbs::{Body, certificate};
+    use crate::pki::tlv;
+    use crate::pki::utc::Utc;
+
+    /// A CA of this name with this key, whose certificate is one of several by its serial number.
+    fn ca(name: &str, key: u8, serial: u8) -> Cert {
+        let name = Name::build(&[(Attribute::CommonName, name.to_owned())]).unwrap();
+        let algorithm = tlv::wrap(tlv::SEQUENCE, &[&[0x06, 0x03, 0x2b, 0x65, 0x70]]);
+        let bits = tlv::wrap(tlv::BIT_STRING, &[&[0], &[key; 32]]);
+        let body = Body {
+            serial: &[serial],
+            signature_algorithm: &algorithm,
+            issuer: &name,
+            not_before: Utc::from_unix(0),
+            not_after: Utc::from_unix(1),
+            subject: &name,
+            spki: &tlv::wrap(tlv::SEQUENCE, &[&algorithm, &bits]),
+            subject_unique_id: &[],
+            extensions: &[],
+        };
+        let der = certificate(&body.to_der().unwrap(), &algorithm, &[0; 64]);
+        let mut cert = Cert::from_der(&der).unwrap();
+        cert.is_ca = true;
+        cert
+    }
+
+    #[test]
+    fn a_copy_is_compared_with_every_authority_that_it_concerns() {
+        let (old, new, other) = (ca("a", 1, 1), ca("a", 2, 2), ca("b", 3, 3));
+        let anchors = |set: &[&Cert], former: &[&Cert]| Anchors {
+            sets: vec![set.iter().map(|cert| (*cert).clone()).collect()],
+            former: former.iter().map(|cert| cert.sha256()).collect(),
+        };
+        let compare = |anchors: &Anchors, held: &[&Cert]| {
+            let held: Vec<Cert> = held.iter().map(|cert| (*cert).clone()).collect();
+            anchors.compare(&held)
+        };
+        let both = anchors(&[&old, &new], &[]);
+        assert_eq!(compare(&both, &[&other]), Copied::Foreign);
+        assert_eq!(compare(&both, &[&new]), Copied::Outdated);
+        assert_eq!(compare(&both, &[&old]), Copied::Different);
+        assert_eq!(compare(&both, &[&other, &new, &old]), Copied::Same);
+        let renewed = ca("a", 1, 9);
+        assert_eq!(
+            compare(&anchors(&[&renewed], &[]), &[&old]),
+            Copied::Outdated
+        );
+        let dropped = anchors(&[&new], &[&old]);
+        assert_eq!(compare(&dropped, &[&new, &old]), Copied::Different);
+        assert_eq!(compare(&dropped, &[&new]), Copied::Same);
+    }
+
+    #[test]
+    fn what_others_put_into_a_copy_stays() {
+        let (old, new, other) = (ca("a", 1, 1), ca("a", 2, 2), ca("b", 3, 3));
+        let anchors = Anchors {
+            sets: vec![vec![new.clone()]],
+            former: vec![old.sha256()],
+        };
+        let held = vec![other.clone(), old.clone(), new.clone()];
+        assert_eq!(anchors.mended(held), [other.clone(), new.clone()]);
+        let both = Anchors {
+            sets: vec![vec![old.clone(), new.clone()]],
+            former: Vec::new(),
+        };
+        assert_eq!(
+            both.mended(vec![old.clone(), other.clone()]),
+            [old, other, new]
+        );
+    }
+}

@@ -79,18 +79,21 @@ fn tone(position: Position) -> Tone {
 
 /// What to type once every node stands here.
 fn next(row: &Row) -> Option<&'static str> {
-    match (row.position, row.external) {
-        (Position::Settled, _) => None,
+    let older: Vec<&Ca> = match row.position {
+        Position::Settled => return None,
+        Position::Trusted => vec![&row.signing],
+        Position::Signing => row.other.iter().collect(),
+    };
+    let is_needed = older.iter().any(|ca| !ca.leaves.is_empty());
+    Some(match (row.position, row.external) {
         (Position::Trusted, false) => {
-            Some("once every node trusts both: rescue-kit ca rotate sign --from DIR")
+            "once every node trusts both: rescue-kit ca rotate sign --from DIR"
         },
-        (Position::Signing, false) => {
-            Some("once nothing of the older one is left on any node: rescue-kit ca rotate drop")
+        (_, true) if is_needed => {
+            "have the leaves signed by the younger one: rescue-kit csr generate --all --out DIR"
         },
-        (Position::Trusted | Position::Signing, true) => Some(
-            "have the leaves signed by the new CA: rescue-kit csr generate --all --out DIR; then: rescue-kit ca rotate drop",
-        ),
-    }
+        _ => "once nothing of the older one is left on any node: rescue-kit ca rotate drop",
+    })
 }
 
 fn ca(label: &str, ca: &Ca) -> String {

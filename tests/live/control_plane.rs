@@ -49,7 +49,7 @@ const UNITS: Layout = Layout {
 };
 
 /// The kinds of clusters that there are.
-const KINDS: [&str; 4] = ["one", "three", "units", "workers"];
+const KINDS: [&str; 5] = ["fleet", "one", "three", "units", "workers"];
 
 /// The machine has two cores: one control plane at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -88,6 +88,12 @@ impl ControlPlane {
     /// A node of a control plane, a worker and a machine that has not joined, fresh: `cp1`, `w1`, `s1`.
     pub(crate) fn with_workers() -> Self {
         Self::fresh("workers", &["--workers", "1", "--spares", "1"], KUBEADM)
+    }
+
+    /// Three nodes, a worker and two machines that have not joined, fresh: `cp1` to `cp3`, `w1`, `s1`, `s2`.
+    pub(crate) fn fleet() -> Self {
+        let how = ["--nodes", "3", "--workers", "1", "--spares", "2"];
+        Self::fresh("fleet", &how, KUBEADM)
     }
 
     /// `RESCUE_KIT_LIVE_PREFIX` begins the clusters' names where two checkouts are tested at the same time.
