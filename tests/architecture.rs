@@ -30,8 +30,9 @@ const DOMAIN: [&str; 23] = [
     "ledger",
     "render",
 ];
-const EDGES: [&str; 15] = [
+const EDGES: [&str; 16] = [
     "clock",
+    "cores",
     "crypto",
     "issue",
     "store",

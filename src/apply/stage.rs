@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use crate::apply::content::{Fresh, blob};
 use crate::apply::{ApplyError, Event, Hands};
+use crate::cores;
 use crate::crypto::{self, Signer};
 use crate::inventory::{AuthorityState, CredentialState, Placement};
 use crate::issue::{self, Authority};
@@ -156,47 +154,29 @@ fn issue_all(
     authorities: &BTreeMap<String, Authority>,
     hands: &Hands,
 ) -> Result<BTreeMap<StepId, Fresh>, ApplyError> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    let old_keys: Vec<Option<PrivateKey>> = stages
+    let with_keys: Vec<(&Stage, Option<PrivateKey>)> = stages
         .iter()
-        .map(|stage| match &stage.recipe.key {
-            // An authority's key never moves, and may not even be here.
-            KeyPlan::Reuse if is_authority(stage, hands) => Ok(None),
-            KeyPlan::Reuse => old_key(stage, hands).map(Some),
-            KeyPlan::File(path) => requested_key(stage, path, hands).map(Some),
-            KeyPlan::New { .. } => Ok(None),
-        })
-        .collect::<Result<_, _>>()?;
-    let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(stage) = stages.get(index) else {
-                return;
-            };
-            let result = issue_one(stage, authorities, old_keys[index].as_ref());
-            // A poisoned lock means that another thread panicked, and then the process is ending.
-            if let Ok(mut results) = results.lock() {
-                results.push((stage.id.clone(), result));
-            }
-        }
-    };
-    let cores = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(stages.len().max(1));
-    thread::scope(|scope| {
-        for _ in 1..cores {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut fresh = BTreeMap::new();
-    for (id, result) in results.into_inner().unwrap_or_default() {
-        let issued = result?;
-        (hands.tell)(Event::Issued(id.clone()));
-        fresh.insert(id, issued);
+        .map(|stage| Ok((stage, kept_key(stage, hands)?)))
+        .collect::<Result<_, ApplyError>>()?;
+    let issued = cores::each(&with_keys, 1, |(stage, key)| {
+        issue_one(stage, authorities, key.as_ref())
+    })?;
+    for stage in stages {
+        (hands.tell)(Event::Issued(stage.id.clone()));
     }
-    Ok(fresh)
+    let ids = stages.iter().map(|stage| stage.id.clone());
+    Ok(ids.zip(issued).collect())
+}
+
+/// The key that is there already, if none is to be made.
+fn kept_key(stage: &Stage, hands: &Hands) -> Result<Option<PrivateKey>, ApplyError> {
+    match &stage.recipe.key {
+        // An authority's key never moves, and may not even be here.
+        KeyPlan::Reuse if is_authority(stage, hands) => Ok(None),
+        KeyPlan::Reuse => old_key(stage, hands).map(Some),
+        KeyPlan::File(path) => requested_key(stage, path, hands).map(Some),
+        KeyPlan::New { .. } => Ok(None),
+    }
 }
 
 fn issue_one(
