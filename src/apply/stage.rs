@@ -7,12 +7,11 @@ use crate::apply::content::{Fresh, blob};
 use crate::apply::{ApplyError, Event, Hands};
 use crate::cores;
 use crate::crypto::{self, Signer};
-use crate::inventory::{AuthorityState, CredentialState, Placement};
+use crate::inventory::{AuthorityState, CredentialState};
 use crate::issue::{self, Authority};
 use crate::journal::{Body, Content, Evidence, Issued, Way};
 use crate::pki::cert::Cert;
 use crate::pki::key::PrivateKey;
-use crate::pki::kubeconfig::{Kubeconfig, Material};
 use crate::pki::san::San;
 use crate::place::{Blob, Observed, Place};
 use crate::plan::step::{KeyPlan, Origin, Stage, StepId};
@@ -277,21 +276,10 @@ fn old_key(stage: &Stage, hands: &Hands) -> Result<PrivateKey, ApplyError> {
         .credentials
         .iter()
         .find(|c: &&CredentialState| c.id == stage.credential);
-    let at = match &found.ok_or_else(lost)?.placement {
-        Placement::Pair { key, .. } | Placement::Referenced { key, .. } => key,
-        Placement::Pem { path, .. } => path,
-        Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {
-            let at = Place::File(kubeconfig.clone());
-            let text = file(hands.disk, &at)?;
-            let parsed =
-                Kubeconfig::parse(&text).map_err(|source| ApplyError::Kubeconfig { at, source })?;
-            let Material::Embedded(pem) = &parsed.key else {
-                return Err(lost());
-            };
-            return PrivateKey::from_pem(pem).map_err(|_| lost());
-        },
-    };
-    PrivateKey::from_pem(&file(hands.disk, &Place::File(at.clone()))?).map_err(|_| lost())
+    let placement = &found.ok_or_else(lost)?.placement;
+    let at = Place::File(placement.key_path().to_path_buf());
+    let text = file(hands.disk, &at)?;
+    placement.key_in(&text).map_err(|_| lost())
 }
 
 fn file(disk: &Disk, at: &Place) -> Result<zeroize::Zeroizing<Vec<u8>>, ApplyError> {

@@ -7,11 +7,10 @@ use crate::crypto::{self, Signer};
 use crate::finding::{Code, Finding, Severity};
 use crate::flow::csr::{CsrError, KEPT};
 use crate::flow::site::Site;
-use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
+use crate::inventory::{AuthorityState, CredentialState, Inventory};
 use crate::issue;
 use crate::observe::Depth;
 use crate::pki::key::PrivateKey;
-use crate::pki::kubeconfig::{Kubeconfig, Material};
 use crate::pki::request::{self, Request};
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
@@ -203,22 +202,10 @@ impl Site {
             }])
         };
         let credential = inventory.credential(id).ok_or_else(lost)?;
-        let (at, is_kubeconfig) = match &credential.placement {
-            Placement::Pair { key, .. } | Placement::Referenced { key, .. } => (key, false),
-            Placement::Pem { path, .. } => (path, false),
-            Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {
-                (kubeconfig, true)
-            },
-        };
-        let Observed::Present((_, Blob::File(text))) = self.disk.read(&Place::File(at.clone()))?
-        else {
-            return Err(lost());
-        };
-        if !is_kubeconfig {
-            return PrivateKey::from_pem(&text).map_err(|_| lost());
-        }
-        match Kubeconfig::parse(&text).map(|kubeconfig| kubeconfig.key) {
-            Ok(Material::Embedded(pem)) => PrivateKey::from_pem(&pem).map_err(|_| lost()),
+        let placement = &credential.placement;
+        let at = Place::File(placement.key_path().to_path_buf());
+        match self.disk.read(&at)? {
+            Observed::Present((_, Blob::File(text))) => placement.key_in(&text).map_err(|_| lost()),
             _ => Err(lost()),
         }
     }
