@@ -10,6 +10,7 @@ mod leadership;
 mod prove;
 mod publish;
 mod settle;
+mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::store::Disk;
 
 /// How often a condition is looked at.
 pub const TICK: Duration = Duration::from_millis(50);
+/// How long one answer may take while a process comes back: it is asked again at once.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Why a process could not be made to use the new files, or could not prove it.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::access::with_causes;
-use crate::clock::{self, wait_for};
+use crate::clock;
 use crate::converge::control::millis;
-use crate::converge::{Actor, ConvergeError, TICK};
+use crate::converge::wait::Stopped;
+use crate::converge::{ANSWER, Actor, ConvergeError, TICK};
 use crate::journal::Converged;
 use crate::live::{Member, Outcome};
 use crate::observe::live::{peers, ports, proof};
@@ -13,8 +14,6 @@ use crate::place::Observed;
 use crate::plan::step::Proof;
 use crate::profile::{Consumer, Role};
 
-/// How long one answer may take while a process comes back: it is asked again at once.
-const ANSWER: Duration = Duration::from_secs(2);
 /// How long peers that worked may be away for a moment before the quorum is called lost.
 const PEERS: Duration = Duration::from_secs(3);
 /// How long etcd's port for clients may lag behind the one for peers while the members elect a leader.
@@ -32,10 +31,8 @@ impl Actor<'_> {
         let mut proof = proof.clone();
         if let Some(reload) = proof.reload {
             let by = self.until(Duration::from_secs(reload.into()));
-            if self
-                .wait(consumer, by, || self.serves_files(consumer))
-                .is_err()
-            {
+            let reloaded = self.wait(by, TICK, || self.serves_files(consumer));
+            if reloaded.is_err() {
                 proof.was = self.name_of(consumer);
                 done.before.clone_from(&proof.was);
                 self.restart(consumer)?;
@@ -47,11 +44,8 @@ impl Actor<'_> {
         let by = self.until(Duration::from_secs(proof.within.into()));
         let gates = self.gates(consumer, &proof);
         for gate in gates {
-            let passed = self.wait(consumer, by, || gate.look(self, consumer));
-            let seen = passed.map_err(|why| match why {
-                Stopped::Signal(signal) => ConvergeError::Interrupted(signal),
-                Stopped::Time(why) => self.late(consumer, &proof, why),
-            })?;
+            let passed = self.wait(by, TICK, || gate.look(self, consumer));
+            let seen = passed.map_err(|why| self.late(consumer, &proof, why))?;
             done.seen.push(seen);
         }
         done.after = self.name_of(consumer);
@@ -77,45 +71,12 @@ impl Actor<'_> {
         gates
     }
 
-    /// Asks until there is a good answer; the last bad one says why there was none.
-    fn wait(
-        &self,
-        consumer: &Consumer,
-        by: Instant,
-        mut question: impl FnMut() -> Result<String, String>,
-    ) -> Result<String, Stopped> {
-        let mut last = format!("{} was not asked", consumer.id);
-        let mut signal = None;
-        let answer = wait_for(by, TICK, || {
-            signal = (self.stop)();
-            if signal.is_some() {
-                return Some(None);
-            }
-            match question() {
-                Ok(seen) => Some(Some(seen)),
-                Err(why) => {
-                    last = why;
-                    None
-                },
-            }
-        });
-        match (answer.flatten(), signal) {
-            (Some(seen), _) => Ok(seen),
-            (None, Some(signal)) => Err(Stopped::Signal(signal)),
-            (None, None) => Err(Stopped::Time(last)),
-        }
-    }
-
-    fn late(&self, consumer: &Consumer, proof: &Proof, why: String) -> ConvergeError {
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => {
+    fn late(&self, consumer: &Consumer, proof: &Proof, stopped: Stopped) -> ConvergeError {
+        match (stopped, self.deadline) {
+            (Stopped::Time(why), Some(deadline)) if Instant::now() >= deadline => {
                 ConvergeError::Deadline(format!("{} came back: {why}", consumer.id))
             },
-            _ => ConvergeError::Unproved {
-                who: consumer.id.clone(),
-                within: proof.within,
-                why,
-            },
+            (stopped, _) => stopped.of(&consumer.id, proof.within),
         }
     }
 
@@ -231,12 +192,6 @@ impl Actor<'_> {
             Outcome::Fail(why) | Outcome::Unchecked(why) => Err(why),
         }
     }
-}
-
-/// Why there was no good answer.
-enum Stopped {
-    Signal(i32),
-    Time(String),
 }
 
 /// What a consumer has to pass, in order.

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::access::with_causes;
-use crate::clock::wait_for;
 use crate::converge::control::millis;
+use crate::converge::wait::Stopped;
 use crate::converge::{Actor, ConvergeError};
 use crate::journal::Converged;
 use crate::observe::live::copies::{self, Copy};
 
-/// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long one answer may take: nothing is in a hurry any more.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long those who write copies have: the API server looks once a minute.
@@ -28,16 +28,13 @@ impl Actor<'_> {
             done.seen.push(why.to_owned());
             return Ok(done);
         }
-        let (mut signal, mut last) = (None, Ok(Vec::new()));
-        wait_for(self.until(ALL), LOOK, || {
-            signal = (self.stop)();
-            if signal.is_some() {
-                return Some(());
-            }
+        let mut last = Ok(Vec::new());
+        let mended = self.wait(self.until(ALL), LOOK, || {
             last = self.mend(&mut done.seen);
-            last.as_ref().is_ok_and(Vec::is_empty).then_some(())
+            let is_done = last.as_ref().is_ok_and(Vec::is_empty);
+            is_done.then_some(()).ok_or_else(String::new)
         });
-        if let Some(signal) = signal {
+        if let Err(Stopped::Signal(signal)) = mended {
             return Err(ConvergeError::Interrupted(signal));
         }
         match last {
@@ -62,7 +59,7 @@ impl Actor<'_> {
     /// Mends what can be mended; gives what is outdated still.
     fn mend(&self, seen: &mut Vec<String>) -> Result<Vec<Copy>, String> {
         let access = self.access();
-        let kube = access.kube(ANSWER)?;
+        let kube = access.kube(PATIENCE)?;
         let mut left = Vec::new();
         for copy in copies::all(&access, &kube)? {
             match &copy.mend {
