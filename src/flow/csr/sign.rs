@@ -23,9 +23,6 @@ use crate::request::terms::Terms;
 use crate::request::{Entry, Issuer, MANIFEST, Manifest};
 use crate::store::{RunDir, StoreError};
 
-/// How long before now a certificate begins, in seconds: as kubeadm backdates.
-const BACKDATE: i64 = 300;
-
 /// How much earlier than the request's this clock may be, in seconds.
 const SKEW: i64 = 600;
 
@@ -218,7 +215,7 @@ impl Signing<'_> {
     fn answer(&self, folder: &Folder, entry: &Entry, request: &Request) -> Result<Row, CsrError> {
         let (not_after, capped) = self.end(entry);
         let ca = &self.authority.cert;
-        let not_before = self.now.plus(-BACKDATE).max(ca.not_before);
+        let not_before = self.now.backdated().max(ca.not_before);
         let leaf = issue::answer(request, self.authority, not_before, not_after);
         let leaf = leaf.map_err(|source| CsrError::Issue {
             id: entry.id.clone(),
