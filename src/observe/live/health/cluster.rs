@@ -7,6 +7,8 @@ use crate::pki::utc::Utc;
 
 /// Seconds after which the controllers take a silent kubelet's node for lost (`--node-monitor-grace-period`).
 const GRACE: i64 = 50;
+/// Nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 
 /// Leases of the controllers, of this node and of all others.
 pub(super) fn look(access: &Access, kube: &Kube, health: &mut Vec<Check>) {
@@ -51,19 +53,15 @@ pub(crate) fn unheld(lease: &Lease, now: Utc) -> Option<String> {
 
 /// Seconds since a lease was renewed.
 pub(crate) fn silence(lease: &Lease, now: Utc) -> Option<i64> {
-    let renewed = lease.renewed.as_deref()?;
-    // The API writes microseconds, which make no difference here.
-    let seconds = renewed.split('.').next()?.trim_end_matches('Z');
-    Some(now.since(Utc::parse(&format!("{seconds}Z"))?))
+    Some(now.since(Utc::from_unix(renewed_ns(lease)?.div_euclid(SECOND))))
 }
 
-/// When a lease was renewed, in nanoseconds since 1970.
+/// When a lease was renewed, in nanoseconds since 1970. The API writes microseconds.
 pub(crate) fn renewed_ns(lease: &Lease) -> Option<i64> {
-    let renewed = lease.renewed.as_deref()?;
-    let (seconds, fraction) = renewed.split_once('.').unwrap_or((renewed, "0"));
-    let seconds = Utc::parse(&format!("{}Z", seconds.trim_end_matches('Z')))?;
-    let micros: i64 = fraction.trim_end_matches('Z').parse().ok()?;
-    Some(seconds.unix() * 1_000_000_000 + micros * 1000)
+    let renewed = lease.renewed.as_deref()?.trim_end_matches('Z');
+    let (seconds, micros) = renewed.split_once('.').unwrap_or((renewed, "0"));
+    let seconds = Utc::parse(&format!("{seconds}Z"))?;
+    Some(seconds.unix() * SECOND + micros.parse::<i64>().ok()? * 1000)
 }
 
 /// Nodes whose kubelets have not reported for so long that the controllers take them for lost.
