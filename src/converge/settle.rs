@@ -56,12 +56,7 @@ impl Actor<'_> {
             seen.push_str(&format!(
                 "; {} nodes do not report yet ({}), and lose their pods in five minutes",
                 silent.len(),
-                silent
-                    .iter()
-                    .take(5)
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                cluster::first_few(&silent)
             ));
         }
         Ok(seen)

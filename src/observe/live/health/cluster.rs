@@ -71,6 +71,11 @@ pub(crate) fn silent(leases: &[(String, Lease)], now: Utc) -> Vec<String> {
     silent.map(|(name, _)| name.clone()).collect()
 }
 
+/// The first five names, which is enough to know where to look.
+pub(crate) fn first_few(names: &[String]) -> String {
+    names[..names.len().min(5)].join(", ")
+}
+
 fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut Vec<Check>) {
     let late = |lease: &Lease| silence(lease, now).filter(|seconds| *seconds > GRACE);
     if let Some(own) = own {
@@ -87,22 +92,14 @@ fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut V
         });
     }
     let silent = silent(leases, now);
-    let others: Vec<&str> = silent
-        .iter()
-        .map(String::as_str)
-        .filter(|name| Some(*name) != own)
-        .collect();
+    let others = silent.into_iter().filter(|name| Some(name.as_str()) != own);
+    let others: Vec<String> = others.collect();
     if !others.is_empty() {
         let why = format!(
             "{} of {} nodes do not report ({}): their pods are evicted five minutes after the controllers work again",
             others.len(),
             leases.len(),
-            others
-                .iter()
-                .take(5)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(", ")
+            first_few(&others)
         );
         health.push(Check::new("heartbeats", "other nodes", Some(why)));
     }
