@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::access::Access;
 use crate::inventory::Inventory;
 use crate::journal::{Converged, Way};
+use crate::observe::Depth;
 use crate::plan::step::{Act, Converge, Hold};
 use crate::profile::{Consumer, Profile};
 use crate::store::Disk;
@@ -96,9 +97,13 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Whether the cluster turned out to have no quorum.
-    pub fn is_local(&self) -> bool {
-        self.local.get()
+    /// How deep a look proves what was done: no deeper than this node, if the cluster turned out to have no quorum.
+    pub fn depth(&self) -> Depth {
+        if self.local.get() {
+            Depth::Local
+        } else {
+            Depth::Proof
+        }
     }
 
     /// Stops a unit for a while, or starts it again: if it was failing before, it fails again.

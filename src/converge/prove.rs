@@ -1,5 +1,6 @@
 //! Proof: a process runs anew, serves the certificates of its files, and does its work.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::access::with_causes;
@@ -8,9 +9,9 @@ use crate::converge::control::millis;
 use crate::converge::wait::Stopped;
 use crate::converge::{ANSWER, Actor, ConvergeError, TICK};
 use crate::journal::Converged;
-use crate::live::{Member, Outcome};
+use crate::live::{self, Member, Outcome};
 use crate::observe::live::{peers, ports, proof};
-use crate::place::Observed;
+use crate::pki::cert::Cert;
 use crate::plan::step::Proof;
 use crate::profile::{Consumer, Role};
 
@@ -90,17 +91,8 @@ impl Actor<'_> {
                 .credential
                 .as_deref()
                 .and_then(|id| access.leaf(id).ok());
-            match (ports::served(port.at, ANSWER), leaf) {
-                (Observed::Present(seen), Some(leaf)) if seen.sha256 != leaf.sha256() => {
-                    return Err(format!(
-                        "{} serves another certificate than its file's",
-                        port.at
-                    ));
-                },
-                (Observed::Present(_), _) => served.push(port.at.to_string()),
-                (Observed::Absent, _) => return Err(format!("nothing listens on {}", port.at)),
-                (Observed::Unknown(why), _) => return Err(format!("{}: {why}", port.at)),
-            }
+            serves(port.at, leaf.as_ref())?;
+            served.push(port.at.to_string());
         }
         Ok(format!("serves its files on {}", served.join(", ")))
     }
@@ -116,13 +108,7 @@ impl Actor<'_> {
         }
         let peer_port = access.ports(&consumer.id).nth(1);
         if let Some((at, id)) = peer_port {
-            let leaf = access.leaf(id)?;
-            match ports::served(at, ANSWER) {
-                Observed::Present(seen) if seen.sha256 == leaf.sha256() => {},
-                Observed::Present(_) => return Err(format!("{at} serves another certificate")),
-                Observed::Absent => return Err(format!("nothing listens on {at}")),
-                Observed::Unknown(why) => return Err(format!("{at}: {why}")),
-            }
+            serves(at, Some(&access.leaf(id)?))?;
         }
         if self.was_down(consumer)
             && let Some(seen) = self.lost_quorum(since)
@@ -227,6 +213,13 @@ impl Gate {
             Self::Write => actor.write(),
         }
     }
+}
+
+/// Whether a port serves a leaf; without one, whether it answers.
+fn serves(at: SocketAddr, leaf: Option<&Cert>) -> Result<(), String> {
+    let served = ports::served(at, ANSWER);
+    let failure = live::unserved(at, &served, leaf.map(Cert::sha256).as_ref());
+    failure.map_or(Ok(()), Err)
 }
 
 /// The first twelve letters of a container's id, as everybody's tools show it.

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use crate::access::{Access, with_causes};
 use crate::https;
-use crate::live::{Check, Live, Member, Obstacle, ObstacleKind, Outcome};
+use crate::live::{self, Check, Live, Member, Obstacle, ObstacleKind, Outcome};
 use crate::observe::live::Depth;
-use crate::place::Observed;
 use crate::profile::{Profile, Role};
 
 /// How long one answer may take.
@@ -78,11 +77,7 @@ fn etcd(access: &Access, silent: Option<&str>, depth: Depth) -> Asked {
 fn silent_member(access: &Access, live: &Live) -> Option<String> {
     let etcd = access.profile.with_role(Role::Etcd)?;
     let port = live.ports.iter().find(|port| port.consumer == etcd.id)?;
-    match &port.served {
-        Observed::Present(_) => None,
-        Observed::Absent => Some(format!("nothing listens at {}", port.at)),
-        Observed::Unknown(why) => Some(why.clone()),
-    }
+    live::unserved(port.at, &port.served, None)
 }
 
 fn alarm(kind: &str) -> Obstacle {
