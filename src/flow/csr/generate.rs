@@ -92,8 +92,10 @@ impl Site {
         inventory: &Inventory,
         policy: &Policy,
     ) -> Result<Recipe, Finding> {
-        if let Some(unknown) = recipe::unknown_server(credential, inventory, &self.profile) {
-            return Err(unknown);
+        let unknown = || recipe::unknown_server(credential, inventory, &self.profile);
+        // An answer that could not be installed is not worth a key.
+        if let Some(refusal) = plan::unusable_place(credential, inventory).or_else(unknown) {
+            return Err(refusal);
         }
         let authority = inventory.authority(&credential.signer);
         if authority.and_then(AuthorityState::cert).is_none() {
