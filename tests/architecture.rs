@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 23] = [
+const DOMAIN: [&str; 24] = [
     "pki",
     "facts",
     "place",
@@ -22,6 +22,7 @@ const DOMAIN: [&str; 23] = [
     "defect",
     "grant",
     "finding",
+    "runbook",
     "listing",
     "verification",
     "plan",

@@ -26,6 +26,7 @@ mod manual;
 mod means;
 mod real_output;
 mod rescue;
+mod runbook;
 mod second_run;
 mod secrets;
 mod units;
