@@ -142,11 +142,11 @@ const PASTED: [(&str, &str); 41] = [
     ),
     (
         "Error from server (Forbidden): nodes is forbidden: User \"system:anonymous\" cannot list resource \"nodes\"",
-        "Forbidden * system:anonymous",
+        "is forbidden: User * system:anonymous",
     ),
     (
         "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource(s)=[metrics])",
-        "Forbidden * system:anonymous",
+        "Forbidden (user=system:anonymous",
     ),
     ("\"leaderelection lost\"", "leaderelection lost"),
     ("\"Leaderelection lost\"", "leaderelection lost"),
