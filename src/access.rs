@@ -170,24 +170,22 @@ impl<'a> Access<'a> {
     fn material(&self, id: &str) -> Result<(Vec<Cert>, PrivateKey), String> {
         let credential = self.credential(id)?;
         let fail = |why: &dyn std::fmt::Display| format!("{id}: {why}");
-        let (certs, key) = match &credential.placement {
-            Placement::Pair { cert, key } | Placement::Referenced { cert, key, .. } => {
-                (self.read(cert)?, self.read(key)?)
-            },
-            Placement::Pem { path, .. } => (self.read(path)?, self.read(path)?),
+        let placement = &credential.placement;
+        let certs = match placement {
+            Placement::Pair { cert, .. } | Placement::Referenced { cert, .. } => self.read(cert)?,
+            Placement::Pem { path, .. } => self.read(path)?,
             Placement::Delegated { to, .. } => return self.material(to),
             Placement::Embedded { kubeconfig } => {
                 let parsed = Kubeconfig::parse(&self.read(kubeconfig)?).map_err(|e| fail(&e))?;
-                match (&parsed.cert, &parsed.key) {
-                    (Material::Embedded(cert), Material::Embedded(key)) => {
-                        (cert.clone(), key.clone())
-                    },
-                    _ => return Err(fail(&"has no client certificate and key")),
+                match parsed.cert {
+                    Material::Embedded(cert) => cert,
+                    _ => return Err(fail(&"has no client certificate")),
                 }
             },
         };
         let chain = Cert::all_from_pem(&certs).map_err(|e| fail(&e))?;
-        let key = PrivateKey::from_pem(&key).map_err(|e| fail(&e))?;
+        let key = self.read(placement.key_path())?;
+        let key = placement.key_in(&key).map_err(|e| fail(&e))?;
         Ok((chain, key))
     }
 

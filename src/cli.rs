@@ -10,6 +10,7 @@ mod context;
 mod csr;
 mod drill;
 mod envelope;
+mod explain;
 mod inspect;
 mod kubeconfig;
 mod plan;
@@ -86,6 +87,8 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
                 | Command::Runs(_)
                 | Command::Audit(_)
                 | Command::Profile(_)
+                | Command::Explain { .. }
+                | Command::Runbook { .. }
                 | Command::Csr(Csr::Generate { .. } | Csr::Sign(_))
         )
     );
@@ -120,6 +123,8 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Kubeconfig(command) => kubeconfig::kubeconfig(&context, command),
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),
+        Command::Explain { words } => explain::explain(&context, words),
+        Command::Runbook { space } => explain::runbook(&context, space.as_deref()),
     }
 }
 

@@ -11,6 +11,7 @@ mod prove;
 mod publish;
 mod report;
 mod settle;
+mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -18,12 +19,15 @@ use std::time::{Duration, Instant};
 use crate::access::Access;
 use crate::inventory::Inventory;
 use crate::journal::{Converged, Way};
+use crate::observe::Depth;
 use crate::plan::step::{Act, Converge, Hold};
 use crate::profile::{Consumer, Profile, Role};
 use crate::store::Disk;
 
 /// How often a condition is looked at.
 pub const TICK: Duration = Duration::from_millis(50);
+/// How long one answer may take while a process comes back: it is asked again at once.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Why a process could not be made to use the new files, or could not prove it.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +98,13 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Whether the cluster turned out to have no quorum.
-    pub fn is_local(&self) -> bool {
-        self.local.get()
+    /// How deep a look proves what was done: no deeper than this node, if the cluster turned out to have no quorum.
+    pub fn depth(&self) -> Depth {
+        if self.local.get() {
+            Depth::Local
+        } else {
+            Depth::Proof
+        }
     }
 
     /// Stops a unit for a while, or starts it again: if it was failing before, it fails again.

@@ -9,7 +9,8 @@ use crate::facts::{Fact, Facts};
 use crate::live::Live;
 use crate::pki::cert::Cert;
 use crate::pki::digest::Digest;
-use crate::pki::key::{KeyAlgorithm, KeyForm};
+use crate::pki::key::{KeyAlgorithm, KeyForm, PrivateKey};
+use crate::pki::kubeconfig::{Kubeconfig, Material};
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
 use crate::place::{Meta, Observed, Place, Version};
@@ -285,6 +286,38 @@ pub enum FoundKind {
     KubeletOld,
     /// The kubelet's self-signed serving certificate.
     KubeletServing,
+}
+
+impl Placement {
+    /// The file that holds the private key; of a credential that is another one's, the kubeconfig that says so.
+    pub fn key_path(&self) -> &Path {
+        match self {
+            Self::Delegated { kubeconfig, .. } | Self::Embedded { kubeconfig } => kubeconfig,
+            Self::Pair { key, .. } | Self::Referenced { key, .. } => key,
+            Self::Pem { path, .. } => path,
+        }
+    }
+
+    /// The private key in the text of that file.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, as a sentence fragment.
+    pub fn key_in(&self, text: &[u8]) -> Result<PrivateKey, String> {
+        let of_pem = |pem: &[u8]| PrivateKey::from_pem(pem).map_err(|error| error.to_string());
+        match self {
+            Self::Pair { .. } | Self::Referenced { .. } | Self::Pem { .. } => of_pem(text),
+            Self::Delegated { .. } | Self::Embedded { .. } => {
+                match Kubeconfig::parse(text)
+                    .map_err(|error| error.to_string())?
+                    .key
+                {
+                    Material::Embedded(pem) => of_pem(&pem),
+                    _ => Err("has no client key".to_owned()),
+                }
+            },
+        }
+    }
 }
 
 impl AuthorityState {

@@ -4,6 +4,7 @@
 //! after it. Run, resume and rollback are the same loop over [`next`], which is a pure function.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +113,17 @@ pub enum Body {
         /// The certificates that were issued to take it back, never written.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         issued: Vec<Issued>,
+    },
+    /// A copy of an administrator's kubeconfig got the credential of the original.
+    Refreshed {
+        /// The copy.
+        path: PathBuf,
+        /// Where the old one is kept.
+        kept: PathBuf,
+        /// The serial number of the certificate that it holds now, hexadecimal.
+        serial: String,
+        /// The end of that certificate.
+        not_after: Utc,
     },
     /// How available the API server was.
     Meter(Meter),

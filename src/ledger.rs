@@ -67,16 +67,28 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
         {
             operator = other;
         }
+        let entry = |action, cert_name, expire_date, serial: &str| Entry {
+            cert_name,
+            action,
+            expire_date,
+            operator: operator.clone(),
+            created_at: record.at,
+            serial: serial.to_owned(),
+            run: begin.run.clone(),
+        };
         if let Some((action, grant, serial)) = of_grant(&record.body, log) {
-            entries.push(Entry {
-                cert_name: name_of(&grant),
-                action,
-                expire_date: grant.not_after.unwrap_or_else(|| Utc::from_unix(i64::MAX)),
-                operator: operator.clone(),
-                created_at: record.at,
-                serial,
-                run: begin.run.clone(),
-            });
+            let end = grant.not_after.unwrap_or_else(|| Utc::from_unix(i64::MAX));
+            entries.push(entry(action, name_of(&grant), end, &serial));
+        }
+        if let Body::Refreshed {
+            path,
+            serial,
+            not_after,
+            ..
+        } = &record.body
+        {
+            let name = format!("copy:{}", path.display());
+            entries.push(entry(Action::Update, name, *not_after, serial));
         }
         let Body::Outcome {
             step,
@@ -101,15 +113,8 @@ pub fn entries(plan: &Plan, log: &[Record]) -> Vec<Entry> {
             (Way::Forward, None) => Action::Create,
             (Way::Forward, Some(_)) => Action::Update,
         };
-        entries.push(Entry {
-            cert_name: credential.to_owned(),
-            action,
-            expire_date: issued.not_after,
-            operator: operator.clone(),
-            created_at: record.at,
-            serial: issued.serial.clone(),
-            run: begin.run.clone(),
-        });
+        let name = credential.to_owned();
+        entries.push(entry(action, name, issued.not_after, &issued.serial));
     }
     entries
 }

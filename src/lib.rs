@@ -28,8 +28,8 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
-//! | L1 edges | [`clock`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
+//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`runbook`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
+//! | L1 edges | [`clock`], [`cores`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
 //! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
 //! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
@@ -52,6 +52,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod converge;
+pub mod cores;
 pub mod cri;
 pub mod crypto;
 pub mod defect;
@@ -87,6 +88,7 @@ pub mod render;
 pub mod request;
 pub mod rotation;
 pub mod run;
+pub mod runbook;
 pub mod sign;
 pub mod stale;
 pub mod store;

@@ -71,6 +71,23 @@ pub struct Served {
     pub not_after: Utc,
 }
 
+/// Why a port does not serve the leaf with this digest; if there is no leaf to compare with, it has only to answer.
+pub fn unserved(
+    at: SocketAddr,
+    served: &Observed<Served>,
+    leaf: Option<&Digest>,
+) -> Option<String> {
+    match served {
+        Observed::Absent => Some(format!("nothing listens on {at}")),
+        Observed::Unknown(why) => Some(why.clone()),
+        Observed::Present(served) => {
+            let other = leaf.is_some_and(|leaf| *leaf != served.sha256);
+            let end = served.not_after;
+            other.then(|| format!("{at} serves another certificate, which ends {end}"))
+        },
+    }
+}
+
 /// What would keep a node from coming back.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Obstacle {

@@ -30,7 +30,8 @@ use crate::place::Observed;
 use crate::profile::{Consumer, Profile, Reads, RestartKind};
 
 use convergence::Convergence;
-use refusal::{inability, unusable_place};
+use refusal::inability;
+pub use refusal::unusable_place;
 use replacement::{Issued, Replacement};
 use rotation::Rotation;
 use step::{Act, Commit, Converge, Hold, MetaPlan, Phases, Remaining, Stage, Way};

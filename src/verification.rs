@@ -4,11 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
 use crate::inventory::{CredentialState, Inventory, Placement, Scope};
-use crate::live::Port;
+use crate::live::{self, Port};
 pub use crate::live::{Check, Outcome};
 use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
-use crate::place::Observed;
 
 /// What was proved about a node.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -118,25 +117,12 @@ pub fn served(port: &Port, inventory: &Inventory) -> Option<Check> {
     let credential = inventory.credential(id)?;
     let file = credential.cert().map(|cert| Digest::of(&cert.der));
     let subject = format!("{id} on {}", port.at);
-    Some(match (&port.served, file) {
-        (_, None) if credential.optional => return None,
-        (_, None) => Check::unchecked(
-            "served",
-            &subject,
-            "there is no certificate to compare with",
-        ),
-        (Observed::Absent, _) => Check::new("served", &subject, Some("nothing listens".to_owned())),
-        (Observed::Unknown(why), _) => Check::new("served", &subject, Some(why.clone())),
-        (Observed::Present(served), Some(file)) => {
-            let other = || {
-                format!(
-                    "serves another certificate, which ends {}",
-                    served.not_after
-                )
-            };
-            Check::new("served", &subject, (served.sha256 != file).then(other))
-        },
-    })
+    let Some(file) = file else {
+        let why = "there is no certificate to compare with";
+        return (!credential.optional).then(|| Check::unchecked("served", &subject, why));
+    };
+    let failure = live::unserved(port.at, &port.served, Some(&file));
+    Some(Check::new("served", &subject, failure))
 }
 
 fn of_credential(credential: &CredentialState, inventory: &Inventory) -> Vec<Check> {

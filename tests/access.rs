@@ -127,7 +127,24 @@ fn copies_get_the_new_credential_and_keep_everything_else() {
         let text = fs::read_to_string(ics).unwrap();
         let end = said["not_after"].as_str().unwrap().replace(['-', ':'], "");
         assert!(text.contains(&format!("DTSTART:{end}\r\n")), "{text}");
+        let run = said["run_id"].as_str().unwrap();
+        let ledger = node
+            .run(&["audit", "export", "--format", "json"])
+            .exits(0)
+            .json();
+        for path in [ROOT, JANE] {
+            let name = format!("copy:{path}");
+            let told = |entry: &&Value| {
+                entry["cert_name"] == *name && entry["action"] == "UPDATE" && entry["run"] == run
+            };
+            let entry = ledger.as_array().unwrap().iter().find(told).unwrap();
+            assert_eq!(entry["expire_date"], said["not_after"]);
+        }
+        let audit = node.path(&format!("/var/lib/rescue-kit/runs/{run}/audit.tar.gz"));
+        node.run(&["audit", "verify", audit.to_str().unwrap()])
+            .exits(0);
         let again = node.json(&["kubeconfig", "refresh", jane, "--yes"]);
+        assert!(again["run_id"].is_null(), "{again:#}");
         assert_eq!(again["changed"], false, "{again:#}");
         assert_eq!(copy_of(&again, JANE)["state"], "current");
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 24] = [
+const DOMAIN: [&str; 25] = [
     "pki",
     "facts",
     "place",
@@ -23,6 +23,7 @@ const DOMAIN: [&str; 24] = [
     "defect",
     "grant",
     "finding",
+    "runbook",
     "listing",
     "verification",
     "plan",
@@ -31,8 +32,9 @@ const DOMAIN: [&str; 24] = [
     "ledger",
     "render",
 ];
-const EDGES: [&str; 15] = [
+const EDGES: [&str; 16] = [
     "clock",
+    "cores",
     "crypto",
     "issue",
     "store",

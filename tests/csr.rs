@@ -116,6 +116,13 @@ impl Trip {
         other("openssl", words, self.desk.path()).exits(0)
     }
 
+    /// Makes `other.crt` and `other.key` on the CA's machine, a CA of its own.
+    fn other_authority(&self, subject: &str) {
+        let words = "req -x509 -newkey rsa:2048 -nodes -keyout other.key -out other.crt -days 300";
+        let words: Vec<&str> = words.split(' ').chain(["-subj", subject]).collect();
+        self.openssl(&words);
+    }
+
     /// Signs one request by `openssl ca`, which lets everything be said otherwise than it was asked for.
     fn answer_by_openssl(&self, ca: &str, id: &str, words: &[&str], extensions: Option<&str>) {
         fs::write(self.desk.path().join("ca.cnf"), CONFIG).unwrap();
@@ -160,27 +167,21 @@ impl Trip {
     }
 }
 
-/// `openssl ca` with and without the extensions of the request.
+/// `openssl ca` with and without the extensions of the request: what stands before the first section is said for both.
 const CONFIG: &str = "
+serial = serial
+database = index.txt
+new_certs_dir = .
+default_md = sha256
+policy = any
+preserve = yes
+unique_subject = no
 [ca]
 default_ca = plain
 [plain]
-serial = serial
-database = index.txt
-new_certs_dir = .
-default_md = sha256
-policy = any
-preserve = yes
-unique_subject = no
+copy_extensions = none
 [copying]
-database = index.txt
-new_certs_dir = .
-default_md = sha256
-policy = any
-preserve = yes
-unique_subject = no
 copy_extensions = copyall
-serial = serial
 [any]
 countryName = optional
 organizationName = optional

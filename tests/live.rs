@@ -21,6 +21,8 @@ mod control_plane;
 mod damaged;
 #[path = "live/expired.rs"]
 mod expired;
+#[path = "live/explained.rs"]
+mod explained;
 #[path = "live/failures.rs"]
 mod failures;
 #[path = "live/kubelet.rs"]

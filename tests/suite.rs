@@ -27,6 +27,7 @@ mod means;
 mod real_output;
 mod rescue;
 mod rotation;
+mod runbook;
 mod second_run;
 mod secrets;
 mod units;

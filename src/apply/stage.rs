@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use crate::apply::content::{Fresh, blob, carried};
 use crate::apply::{ApplyError, Event, Hands};
+use crate::cores;
 use crate::crypto::{self, Signer};
-use crate::inventory::{AuthorityState, CredentialState, Placement};
+use crate::inventory::{AuthorityState, CredentialState};
 use crate::issue::{self, Authority};
 use crate::journal::{Body, Content, Evidence, Issued, Way};
 use crate::pki::cert::Cert;
 use crate::pki::key::PrivateKey;
-use crate::pki::kubeconfig::{Kubeconfig, Material};
 use crate::pki::san::San;
 use crate::place::{Blob, Observed, Place};
 use crate::plan::step::{KeyPlan, Origin, Source, Stage, StepId};
@@ -172,47 +169,29 @@ fn issue_all(
     authorities: &BTreeMap<String, Authority>,
     hands: &Hands,
 ) -> Result<BTreeMap<StepId, Fresh>, ApplyError> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    let old_keys: Vec<Option<PrivateKey>> = stages
+    let with_keys: Vec<(&Stage, Option<PrivateKey>)> = stages
         .iter()
-        .map(|stage| match &stage.recipe.key {
-            // An authority's key never moves, and may not even be here.
-            KeyPlan::Reuse if is_authority(stage, hands) => Ok(None),
-            KeyPlan::Reuse => old_key(stage, hands).map(Some),
-            KeyPlan::File(path) => requested_key(stage, path, hands).map(Some),
-            KeyPlan::New { .. } => Ok(None),
-        })
-        .collect::<Result<_, _>>()?;
-    let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(stage) = stages.get(index) else {
-                return;
-            };
-            let result = issue_one(stage, authorities, old_keys[index].as_ref());
-            // A poisoned lock means that another thread panicked, and then the process is ending.
-            if let Ok(mut results) = results.lock() {
-                results.push((stage.id.clone(), result));
-            }
-        }
-    };
-    let cores = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(stages.len().max(1));
-    thread::scope(|scope| {
-        for _ in 1..cores {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut fresh = BTreeMap::new();
-    for (id, result) in results.into_inner().unwrap_or_default() {
-        let issued = result?;
-        (hands.tell)(Event::Issued(id.clone()));
-        fresh.insert(id, issued);
+        .map(|stage| Ok((stage, kept_key(stage, hands)?)))
+        .collect::<Result<_, ApplyError>>()?;
+    let issued = cores::each(&with_keys, 1, |(stage, key)| {
+        issue_one(stage, authorities, key.as_ref())
+    })?;
+    for stage in stages {
+        (hands.tell)(Event::Issued(stage.id.clone()));
     }
-    Ok(fresh)
+    let ids = stages.iter().map(|stage| stage.id.clone());
+    Ok(ids.zip(issued).collect())
+}
+
+/// The key that is there already, if none is to be made.
+fn kept_key(stage: &Stage, hands: &Hands) -> Result<Option<PrivateKey>, ApplyError> {
+    match &stage.recipe.key {
+        // An authority's key never moves, and may not even be here.
+        KeyPlan::Reuse if is_authority(stage, hands) => Ok(None),
+        KeyPlan::Reuse => old_key(stage, hands).map(Some),
+        KeyPlan::File(path) => requested_key(stage, path, hands).map(Some),
+        KeyPlan::New { .. } => Ok(None),
+    }
 }
 
 fn issue_one(
@@ -313,21 +292,10 @@ fn old_key(stage: &Stage, hands: &Hands) -> Result<PrivateKey, ApplyError> {
         .credentials
         .iter()
         .find(|c: &&CredentialState| c.id == stage.credential);
-    let at = match &found.ok_or_else(lost)?.placement {
-        Placement::Pair { key, .. } | Placement::Referenced { key, .. } => key,
-        Placement::Pem { path, .. } => path,
-        Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {
-            let at = Place::File(kubeconfig.clone());
-            let text = file(hands.disk, &at)?;
-            let parsed =
-                Kubeconfig::parse(&text).map_err(|source| ApplyError::Kubeconfig { at, source })?;
-            let Material::Embedded(pem) = &parsed.key else {
-                return Err(lost());
-            };
-            return PrivateKey::from_pem(pem).map_err(|_| lost());
-        },
-    };
-    PrivateKey::from_pem(&file(hands.disk, &Place::File(at.clone()))?).map_err(|_| lost())
+    let placement = &found.ok_or_else(lost)?.placement;
+    let at = Place::File(placement.key_path().to_path_buf());
+    let text = file(hands.disk, &at)?;
+    placement.key_in(&text).map_err(|_| lost())
 }
 
 fn file(disk: &Disk, at: &Place) -> Result<zeroize::Zeroizing<Vec<u8>>, ApplyError> {

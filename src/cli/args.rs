@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
   rescue-kit run --operator 'J. Doe' --ticket CHG-1 --yes
   rescue-kit --root /mnt/disk run --yes       a mounted disk or a copied tree
   rescue-kit rollback                         back to exactly what was there
+  rescue-kit explain RK0201                   what it means, and what mends it
   rescue-kit drill                            rehearse on made-up files")]
 pub struct Arguments {
     /// What every command takes.
@@ -243,6 +244,17 @@ pub enum Command {
     Profile(ProfileCommand),
     /// Rehearse: make the files of an expired control plane and rescue them
     Drill(Drill),
+    /// Explain a code, or an error of kubectl, kubelet, etcd and others
+    Explain {
+        /// Codes, or the error as it was said; `-` reads it from stdin
+        #[arg(required = true, value_name = "CODE|TEXT")]
+        words: Vec<String>,
+    },
+    /// Show the runbook: what there is, or the pages of one space
+    Runbook {
+        /// The space
+        space: Option<String>,
+    },
 }
 
 /// What is wanted of a plan.

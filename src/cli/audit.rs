@@ -122,6 +122,12 @@ fn told(run: &Run, body: &Body) -> String {
             let what: Vec<&str> = removed.iter().chain(seen).map(String::as_str).collect();
             format!("access taken back: {}", printable(&what.join("; ")))
         },
+        Body::Refreshed {
+            path, not_after, ..
+        } => {
+            let path = printable(&path.display().to_string());
+            format!("{path} got the credential that ends at {not_after}")
+        },
         Body::Meter(meter) => format!("{} ms without the API server", meter.down_ms),
         Body::Staged { contents } => format!("{} new contents are ready", contents.len()),
         Body::End(verdict) => format!("ended: {verdict:?}"),

@@ -64,13 +64,16 @@ fn refresh(context: &Context, users: &[String], calendar: &Calendar) -> Result<E
         }
         ask(context, "Refresh these copies?")?;
         refuse_taken(calendar)?;
-        done = site.refresh(&users, Deed::Write)?;
+        done = with_means(context, None, |means| {
+            Ok(site.refresh(&users, Deed::Write(means))?)
+        })?;
         let user = done.leaf.subject.common_name().unwrap_or_default();
         remind(calendar, &done.leaf, &user, done.inventory.at)?;
     }
     let is = |state| done.copies.iter().any(|copy: &Copied| copy.state == state);
     if context.json() {
         let payload = json!({
+            "run_id": done.run,
             "source": done.source,
             "not_after": done.leaf.not_after,
             "copies": done.copies,
@@ -120,6 +123,9 @@ fn copies(context: &Context, done: &Refreshed) -> String {
         };
         let label = format!("{label:<10}");
         out.push_str(&text::labelled(&label, &label, &printable(&what)));
+    }
+    if let Some(run) = &done.run {
+        out.push_str(&format!("run     {run}\n"));
     }
     if context.global.check && done.copies.iter().any(|copy| copy.state == CopyState::Due) {
         out.push_str("nothing was changed (--check)\n");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::access::with_causes;
 use crate::clock::wait_for;
 use crate::converge::control::millis;
-use crate::converge::{Actor, ConvergeError, TICK, control};
+use crate::converge::{ANSWER, Actor, ConvergeError, TICK, control};
 use crate::journal::Converged;
 use crate::observe::live::{cluster, ports};
 use crate::place::{Blob, Meta, Observed, Place, Version};
@@ -18,8 +18,8 @@ use crate::store::{StoreError, Times};
 /// How long the kubelet may take to see that a manifest is gone, and the pod to end: it lists the directory every
 /// twenty seconds.
 const GONE: Duration = Duration::from_secs(60);
-/// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How often is looked who reports.
+const LOOK: Duration = Duration::from_millis(500);
 /// What the content is called before it is complete.
 const TEMP: &str = ".rescue-kit-aside.new";
 
@@ -71,37 +71,19 @@ impl Actor<'_> {
     /// Waits until every kubelet reports.
     pub(super) fn nodes(&self, proof: &Proof) -> Result<Converged, ConvergeError> {
         let watch = Instant::now();
-        if self.is_local() {
+        if self.local.get() {
             return Ok(Converged::default());
         }
-        let mut last = String::new();
         let by = self.until(Duration::from_secs(proof.within.into()));
-        let mut signal = None;
-        let all = wait_for(by, Duration::from_millis(500), || {
-            signal = (self.stop)();
-            let silent = self.silent_nodes();
-            match silent {
-                Ok(silent) if silent.is_empty() => Some(()),
-                Ok(silent) => {
-                    last = format!("{} do not report: {}", silent.len(), silent.join(", "));
-                    signal.map(|_| ())
-                },
-                Err(why) => {
-                    last = why;
-                    signal.map(|_| ())
-                },
-            }
+        let all = self.wait(by, LOOK, || match self.silent_nodes()? {
+            silent if silent.is_empty() => Ok(()),
+            silent => Err(format!(
+                "{} do not report: {}",
+                silent.len(),
+                silent.join(", ")
+            )),
         });
-        if let Some(signal) = signal {
-            return Err(ConvergeError::Interrupted(signal));
-        }
-        if all.is_none() {
-            return Err(ConvergeError::Unproved {
-                who: "the kubelets of all nodes".to_owned(),
-                within: proof.within,
-                why: last,
-            });
-        }
+        all.map_err(|why| why.of("the kubelets of all nodes", proof.within))?;
         Ok(Converged {
             seen: vec!["every kubelet reports".to_owned()],
             took_ms: millis(watch),

@@ -1,13 +1,8 @@
 //! Leadership: a member of etcd that leads hands over before it stops, so that the others do not wait for an election.
 
-use std::time::Duration;
-
 use crate::access::with_causes;
-use crate::converge::Actor;
+use crate::converge::{ANSWER, Actor};
 use crate::live::Outcome;
-
-/// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(2);
 
 impl Actor<'_> {
     /// Hands leadership to a member that answers; says what came of it, and nothing if this member does not lead.

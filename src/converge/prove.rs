@@ -1,20 +1,20 @@
 //! Proof: a process runs anew, serves the certificates of its files, and does its work.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::access::with_causes;
-use crate::clock::{self, wait_for};
+use crate::clock;
 use crate::converge::control::millis;
-use crate::converge::{Actor, ConvergeError, TICK};
+use crate::converge::wait::Stopped;
+use crate::converge::{ANSWER, Actor, ConvergeError, TICK};
 use crate::journal::Converged;
-use crate::live::{Member, Outcome};
+use crate::live::{self, Member, Outcome};
 use crate::observe::live::{peers, ports, proof};
-use crate::place::Observed;
+use crate::pki::cert::Cert;
 use crate::plan::step::Proof;
 use crate::profile::{Consumer, Role};
 
-/// How long one answer may take while a process comes back: it is asked again at once.
-const ANSWER: Duration = Duration::from_secs(2);
 /// How long peers that worked may be away for a moment before the quorum is called lost.
 const PEERS: Duration = Duration::from_secs(3);
 /// How long etcd's port for clients may lag behind the one for peers while the members elect a leader.
@@ -32,10 +32,8 @@ impl Actor<'_> {
         let mut proof = proof.clone();
         if let Some(reload) = proof.reload {
             let by = self.until(Duration::from_secs(reload.into()));
-            if self
-                .wait(consumer, by, || self.serves_files(consumer))
-                .is_err()
-            {
+            let reloaded = self.wait(by, TICK, || self.serves_files(consumer));
+            if reloaded.is_err() {
                 proof.was = self.name_of(consumer);
                 done.before.clone_from(&proof.was);
                 self.restart(consumer)?;
@@ -47,11 +45,8 @@ impl Actor<'_> {
         let by = self.until(Duration::from_secs(proof.within.into()));
         let gates = self.gates(consumer, &proof);
         for gate in gates {
-            let passed = self.wait(consumer, by, || gate.look(self, consumer));
-            let seen = passed.map_err(|why| match why {
-                Stopped::Signal(signal) => ConvergeError::Interrupted(signal),
-                Stopped::Time(why) => self.late(consumer, &proof, why),
-            })?;
+            let passed = self.wait(by, TICK, || gate.look(self, consumer));
+            let seen = passed.map_err(|why| self.late(consumer, &proof, why))?;
             done.seen.push(seen);
         }
         done.after = self.name_of(consumer);
@@ -77,45 +72,12 @@ impl Actor<'_> {
         gates
     }
 
-    /// Asks until there is a good answer; the last bad one says why there was none.
-    fn wait(
-        &self,
-        consumer: &Consumer,
-        by: Instant,
-        mut question: impl FnMut() -> Result<String, String>,
-    ) -> Result<String, Stopped> {
-        let mut last = format!("{} was not asked", consumer.id);
-        let mut signal = None;
-        let answer = wait_for(by, TICK, || {
-            signal = (self.stop)();
-            if signal.is_some() {
-                return Some(None);
-            }
-            match question() {
-                Ok(seen) => Some(Some(seen)),
-                Err(why) => {
-                    last = why;
-                    None
-                },
-            }
-        });
-        match (answer.flatten(), signal) {
-            (Some(seen), _) => Ok(seen),
-            (None, Some(signal)) => Err(Stopped::Signal(signal)),
-            (None, None) => Err(Stopped::Time(last)),
-        }
-    }
-
-    fn late(&self, consumer: &Consumer, proof: &Proof, why: String) -> ConvergeError {
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => {
+    fn late(&self, consumer: &Consumer, proof: &Proof, stopped: Stopped) -> ConvergeError {
+        match (stopped, self.deadline) {
+            (Stopped::Time(why), Some(deadline)) if Instant::now() >= deadline => {
                 ConvergeError::Deadline(format!("{} came back: {why}", consumer.id))
             },
-            _ => ConvergeError::Unproved {
-                who: consumer.id.clone(),
-                within: proof.within,
-                why,
-            },
+            (stopped, _) => stopped.of(&consumer.id, proof.within),
         }
     }
 
@@ -129,17 +91,8 @@ impl Actor<'_> {
                 .credential
                 .as_deref()
                 .and_then(|id| access.leaf(id).ok());
-            match (ports::served(port.at, ANSWER), leaf) {
-                (Observed::Present(seen), Some(leaf)) if seen.sha256 != leaf.sha256() => {
-                    return Err(format!(
-                        "{} serves another certificate than its file's",
-                        port.at
-                    ));
-                },
-                (Observed::Present(_), _) => served.push(port.at.to_string()),
-                (Observed::Absent, _) => return Err(format!("nothing listens on {}", port.at)),
-                (Observed::Unknown(why), _) => return Err(format!("{}: {why}", port.at)),
-            }
+            serves(port.at, leaf.as_ref())?;
+            served.push(port.at.to_string());
         }
         Ok(format!("serves its files on {}", served.join(", ")))
     }
@@ -155,13 +108,7 @@ impl Actor<'_> {
         }
         let peer_port = access.ports(&consumer.id).nth(1);
         if let Some((at, id)) = peer_port {
-            let leaf = access.leaf(id)?;
-            match ports::served(at, ANSWER) {
-                Observed::Present(seen) if seen.sha256 == leaf.sha256() => {},
-                Observed::Present(_) => return Err(format!("{at} serves another certificate")),
-                Observed::Absent => return Err(format!("nothing listens on {at}")),
-                Observed::Unknown(why) => return Err(format!("{at}: {why}")),
-            }
+            serves(at, Some(&access.leaf(id)?))?;
         }
         if self.was_down(consumer)
             && let Some(seen) = self.lost_quorum(since)
@@ -233,12 +180,6 @@ impl Actor<'_> {
     }
 }
 
-/// Why there was no good answer.
-enum Stopped {
-    Signal(i32),
-    Time(String),
-}
-
 /// What a consumer has to pass, in order.
 enum Gate {
     /// It runs, and is not the one that ran before.
@@ -272,6 +213,13 @@ impl Gate {
             Self::Write => actor.write(),
         }
     }
+}
+
+/// Whether a port serves a leaf; without one, whether it answers.
+fn serves(at: SocketAddr, leaf: Option<&Cert>) -> Result<(), String> {
+    let served = ports::served(at, ANSWER);
+    let failure = live::unserved(at, &served, leaf.map(Cert::sha256).as_ref());
+    failure.map_or(Ok(()), Err)
 }
 
 /// The first twelve letters of a container's id, as everybody's tools show it.

@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use crate::access::with_causes;
-use crate::clock::wait_for;
 use crate::converge::control::millis;
+use crate::converge::wait::Stopped;
 use crate::converge::{Actor, ConvergeError};
 use crate::journal::Converged;
 use crate::observe::live::copies::{self, Copy};
 use crate::pki::anchor::Copied;
 use crate::pki::digest::Digest;
 
-/// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long one answer may take: nothing is in a hurry any more.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long those who write copies have: the API server looks once a minute.
@@ -30,18 +30,15 @@ impl Actor<'_> {
             done.seen.push(why.to_owned());
             return Ok(done);
         }
-        let (mut signal, mut last) = (None, Ok(Vec::new()));
-        wait_for(self.until(ALL), LOOK, || {
-            signal = (self.stop)();
-            if signal.is_some() {
-                return Some(());
-            }
+        let mut last = Ok(Vec::new());
+        let mended = self.wait(self.until(ALL), LOOK, || {
             last = self.mend(former, &mut done.seen);
             let owed = |copy: &Copy| !self.is_anothers(copy);
             let is_done = |left: &Vec<Copy>| !left.iter().any(owed);
-            last.as_ref().is_ok_and(is_done).then_some(())
+            let is_done = last.as_ref().is_ok_and(is_done);
+            is_done.then_some(()).ok_or_else(String::new)
         });
-        if let Some(signal) = signal {
+        if let Err(Stopped::Signal(signal)) = mended {
             return Err(ConvergeError::Interrupted(signal));
         }
         match last {
@@ -66,7 +63,7 @@ impl Actor<'_> {
     /// Mends what can be mended; gives what is outdated still.
     fn mend(&self, former: &[Digest], seen: &mut Vec<String>) -> Result<Vec<Copy>, String> {
         let access = self.access();
-        let kube = access.kube(ANSWER)?;
+        let kube = access.kube(PATIENCE)?;
         let mut left = Vec::new();
         for copy in copies::all(&access, &kube, former)? {
             match &copy.mend {
@@ -88,7 +85,7 @@ impl Actor<'_> {
             return false;
         };
         let lease = || {
-            let kube = self.access().kube(ANSWER).ok()?;
+            let kube = self.access().kube(PATIENCE).ok()?;
             kube.lease("kube-system", "kube-controller-manager").ok()?
         };
         let own = format!("{}_", node.value);

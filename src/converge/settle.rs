@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::access::with_causes;
-use crate::clock::{self, wait_for};
+use crate::clock;
 use crate::converge::control::millis;
-use crate::converge::{Actor, ConvergeError, TICK};
+use crate::converge::{ANSWER, Actor, ConvergeError};
 use crate::journal::Converged;
 use crate::kube::Lease;
 use crate::observe::live::cluster;
@@ -24,8 +24,6 @@ const RENEWALS: usize = 3;
 const STEADY: Duration = Duration::from_secs(10);
 /// How long all of it may take; a lease of a dead holder elsewhere takes up to half a minute to change hands.
 const ALL: Duration = Duration::from_secs(90);
-/// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(2);
 
 impl Actor<'_> {
     /// A lease is held by somebody who renewed it lately; a holder that was stopped here and is dead is struck out,
@@ -58,12 +56,7 @@ impl Actor<'_> {
             seen.push_str(&format!(
                 "; {} nodes do not report yet ({}), and lose their pods in five minutes",
                 silent.len(),
-                silent
-                    .iter()
-                    .take(5)
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                cluster::first_few(&silent)
             ));
         }
         Ok(seen)
@@ -109,41 +102,27 @@ impl Actor<'_> {
         let identities = self.identities();
         let by = self.until(ALL);
         let mut watched = Watched::default();
-        let mut last = String::from("no lease was seen");
-        let mut signal = None;
         let restarted = !self.stopped.borrow().is_empty();
-        let settled = wait_for(by, LOOK.max(TICK), || {
-            signal = (self.stop)();
-            if signal.is_some() {
-                return Some(());
-            }
-            match self.look_at_leases(&mut watched, restarted) {
-                Ok(true) if !restarted || watch.elapsed() >= STEADY => Some(()),
-                Ok(_) => None,
-                Err(why) => {
-                    last = why;
-                    None
-                },
-            }
-        });
-        if let Some(signal) = signal {
-            return Err(ConvergeError::Interrupted(signal));
-        }
         let within = u32::try_from(ALL.as_secs()).unwrap_or(u32::MAX);
-        let who = "the control plane".to_owned();
-        if settled.is_none() {
-            return Err(ConvergeError::Unproved {
-                who,
-                within,
-                why: last,
-            });
-        }
+        let settled = self.wait(by, LOOK, || {
+            if !self.look_at_leases(&mut watched, restarted)? {
+                return Err(format!(
+                    "not every lease was renewed {RENEWALS} times by one holder yet"
+                ));
+            }
+            if restarted && watch.elapsed() < STEADY {
+                return Err("it has not been steady for long enough yet".to_owned());
+            }
+            Ok(())
+        });
+        settled.map_err(|why| why.of("the control plane", within))?;
         let after = self.identities();
         if let Some((id, _)) = identities
             .iter()
             .find(|(id, name)| after.get(*id) != Some(name))
         {
             let why = format!("{id} was restarted or ended while it was watched");
+            let who = "the control plane".to_owned();
             return Err(ConvergeError::Unproved { who, within, why });
         }
         Ok(Converged {

@@ -24,9 +24,6 @@ use crate::pki::san::San;
 use crate::pki::utc::Utc;
 use crate::template::fill;
 
-/// How long before its making a certificate begins, in seconds (client-go `CertificateBackdate`).
-const BACKDATE: i64 = 300;
-
 /// Makes the whole tree. `certified` is the address that certificates name.
 pub(super) fn tree(
     algorithm: &KeyAlgorithm,
@@ -68,7 +65,7 @@ pub(super) fn authority(
     at: Utc,
 ) -> Result<issue::Authority, DrillError> {
     let subject = subject(which.name(), None)?;
-    let cert = issue::new_authority(&subject, key, at.plus(-BACKDATE), at.plus(TEN_YEARS), None)?;
+    let cert = issue::new_authority(&subject, key, at.backdated(), at.plus(TEN_YEARS), None)?;
     Ok(issue::Authority::load(cert, Vec::new(), key)?)
 }
 
@@ -108,7 +105,7 @@ fn issued(
         .collect();
     let template = issue::prototype(&subject(leaf.cn, leaf.o)?, leaf.usages, &names)?;
     let key = Signer::load(key)?;
-    let (begin, end) = (at.plus(-BACKDATE), at.plus(YEAR));
+    let (begin, end) = (at.backdated(), at.plus(YEAR));
     Ok(issue::reissue(
         &template,
         signer,

@@ -19,8 +19,6 @@ use crate::pki::name::NameError;
 use crate::pki::utc::Utc;
 use crate::store::{Disk, RunDir, StoreError};
 
-/// How long before now a new authority begins, in seconds, as kubeadm's (client-go `CertificateBackdate`).
-const BACKDATE: i64 = 300;
 /// The validity of a new authority unless somebody says otherwise, in seconds: ten years, as kubeadm's.
 const TEN_YEARS: i64 = 3650 * Utc::DAY;
 
@@ -148,7 +146,7 @@ pub fn init(
         .unwrap_or(TEN_YEARS);
     let path_len = own.and_then(|ca| ca.path_len);
     let subject = template.subject()?;
-    let cert = issue::new_authority(&subject, &key, at.plus(-BACKDATE), at.plus(lasts), path_len)?;
+    let cert = issue::new_authority(&subject, &key, at.backdated(), at.plus(lasts), path_len)?;
     let mut made = vec![write_new(&key_path, &key.to_pem())?];
     made[0].what = format!("its {algorithm} key: keep it where the CA is kept, and nowhere else");
     let mut public = write_new(&cert_path, &cert.to_pem())?;

@@ -7,13 +7,16 @@ use serde::Serialize;
 use crate::access::Login;
 use crate::diff::{Diff, Face};
 use crate::flow::failure::AccessError;
+use crate::flow::rescue::Means;
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
+use crate::journal::{Body, Verdict};
 use crate::observe::Depth;
 use crate::pki::cert::Cert;
 use crate::pki::kubeconfig::{Edit, NewMaterial};
 use crate::pki::utc::Utc;
 use crate::place::{Blob, Meta, Observed, Place, Version};
+use crate::run::Run;
 use crate::store::{StoreError, Times};
 
 /// Where kubectl looks in a home.
@@ -31,6 +34,8 @@ pub struct Refreshed {
     pub copies: Vec<Copied>,
     /// The certificates that differ.
     pub diff: Diff,
+    /// The run that tells of it, if anything was to be written.
+    pub run: Option<String>,
 }
 
 /// One copy.
@@ -71,12 +76,12 @@ pub enum CopyState {
 }
 
 /// Whether anything is written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Deed {
+#[derive(Clone, Copy)]
+pub enum Deed<'a> {
     /// What is due is only told.
     Look,
-    /// What is due is written.
-    Write,
+    /// What is due is written, and a run tells of it.
+    Write(&'a Means<'a>),
 }
 
 /// A copy that is to be replaced.
@@ -91,6 +96,10 @@ struct Due {
 impl Site {
     /// Gives the copies in the homes of root and of `users` what the administrator's kubeconfig holds: client certificate, key
     /// and CA; everything else in them stays byte for byte. The old file stays beside the new one, for its owner only.
+    ///
+    /// # Errors
+    ///
+    /// All of [`AccessError`]; a copy that cannot be written is told in its state.
     pub fn refresh(&self, users: &[String], deed: Deed) -> Result<Refreshed, AccessError> {
         let inventory = self.observe(false, Depth::Running)?;
         let path = self.admin_kubeconfig(&inventory)?;
@@ -110,11 +119,31 @@ impl Site {
             leaf,
             copies: Vec::new(),
             diff: Diff::default(),
+            run: None,
             inventory,
         };
-        for (user, home) in self.homes(users)? {
-            let copied = self.refresh_one(&source, &user, &home, deed, &mut done)?;
+        let homes = self.homes(users)?;
+        let mut run = match deed {
+            Deed::Look => None,
+            Deed::Write(means) => {
+                let name = self.free_run_name(done.inventory.at)?;
+                let run = self.begin_access(&name, &done.inventory, means)?;
+                done.run = Some(name);
+                Some(run)
+            },
+        };
+        for (user, home) in homes {
+            let copied = self.refresh_one(&source, &user, &home, run.as_mut(), &mut done)?;
             done.copies.push(copied);
+        }
+        if let (Some(mut run), Some(name), Deed::Write(means)) = (run, &done.run, deed) {
+            let is_refreshed = |copy: &Copied| copy.state == CopyState::Refreshed;
+            run.append(Body::End(if done.copies.iter().any(is_refreshed) {
+                Verdict::Done
+            } else {
+                Verdict::RolledBack
+            }))?;
+            self.testify(&run, name, means)?;
         }
         Ok(done)
     }
@@ -153,9 +182,9 @@ impl Site {
         source: &Login,
         user: &str,
         home: &Path,
-        deed: Deed,
+        run: Option<&mut Run>,
         done: &mut Refreshed,
-    ) -> Result<Copied, StoreError> {
+    ) -> Result<Copied, AccessError> {
         let path = home.join(IN_HOME);
         let mut copied = Copied {
             path: path.clone(),
@@ -179,10 +208,16 @@ impl Site {
         done.diff.before.push(due.face.clone());
         let face = Face::of(&path.display().to_string(), &done.leaf);
         done.diff.after.push(face);
-        if deed == Deed::Write {
+        if let Some(run) = run {
             match self.replace_copy(&due) {
                 Ok(kept) => {
-                    (copied.state, copied.kept) = (CopyState::Refreshed, Some(kept));
+                    (copied.state, copied.kept) = (CopyState::Refreshed, Some(kept.clone()));
+                    run.append(Body::Refreshed {
+                        path,
+                        kept,
+                        serial: done.leaf.serial_hex(),
+                        not_after: done.leaf.not_after,
+                    })?;
                 },
                 Err(error) => {
                     (copied.state, copied.why) = (CopyState::Failed, error.to_string());

@@ -333,8 +333,8 @@ impl Site {
         if verdict == Verdict::RolledBack {
             self.recover(&run);
         }
-        let is_local = hands.actor.is_some_and(Actor::is_local);
-        let (after, verification, diff) = self.prove(&run, is_local).map_err(unproved)?;
+        let depth = hands.actor.map_or(Depth::Proof, Actor::depth);
+        let (after, verification, diff) = self.prove(&run, depth).map_err(unproved)?;
         if verdict == Verdict::Done
             && let Some(why) = Self::regression(&run, &verification)
         {
@@ -346,7 +346,7 @@ impl Site {
                 match apply::drive(&mut run, &uninterrupted(hands), Way::Back) {
                     Ok(_) => {
                         self.recover(&run);
-                        self.prove(&run, false).map_err(unproved)?;
+                        self.prove(&run, Depth::Proof).map_err(unproved)?;
                         self.evidence(&run, &name, means)?;
                         RescueError::Unproved { run: name, why }
                     },
@@ -407,7 +407,7 @@ impl Site {
             return RescueError::Stuck { run: name, source };
         }
         match self
-            .prove(&run, false)
+            .prove(&run, Depth::Proof)
             .map(|_| self.evidence(&run, &name, means))
         {
             Ok(Err(unwritten)) => unwritten,
@@ -439,9 +439,8 @@ impl Site {
     fn prove(
         &self,
         run: &Run,
-        is_local: bool,
+        depth: Depth,
     ) -> Result<(Inventory, Verification, Diff), StoreError> {
-        let depth = if is_local { Depth::Local } else { Depth::Proof };
         let after = self.observe(false, depth)?;
         let verification = verification::verify(&after);
         let verification = match depth {

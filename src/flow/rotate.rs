@@ -89,7 +89,7 @@ fn successor(
     let lasts = wish
         .validity
         .unwrap_or_else(|| old.not_after.since(old.not_before));
-    let new = issue::successor(old, &key, at.plus(-300), at.plus(lasts))?;
+    let new = issue::successor(old, &key, at.backdated(), at.plus(lasts))?;
     let file = |ending: &str| out.join(format!("{}.{ending}", authority.id));
     let mut private = write_new(&file("key"), &key.to_pem())?;
     private.what = format!("its {algorithm} key: for control planes alone");

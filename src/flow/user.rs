@@ -26,8 +26,6 @@ pub const MASTERS: &str = "system:masters";
 
 /// The first minor release whose administrators are a group that can be taken away (kubeadm PR 121305).
 const CLUSTER_ADMINS: u32 = 29;
-/// How long before now a new certificate begins, in seconds: as kubeadm backdates.
-const BACKDATE: i64 = 300;
 
 /// Who is to get a kubeconfig.
 pub struct Wish<'a> {
@@ -80,10 +78,7 @@ impl Site {
             Some(groups) => groups.to_vec(),
             None => self.groups_of(wish.name, &inventory),
         };
-        let (begin, end) = (
-            inventory.at.plus(-BACKDATE),
-            inventory.at.plus(wish.seconds),
-        );
+        let (begin, end) = (inventory.at.backdated(), inventory.at.plus(wish.seconds));
         let ca = &authority.cert;
         let valid = (begin.max(ca.not_before), end.min(ca.not_after));
         let client = Client {

@@ -36,6 +36,13 @@ impl Utc {
             .map(|at| Self::from_unix(at.unix_timestamp()))
     }
 
+    /// When a certificate that is made at this time begins: five minutes earlier, as kubeadm's, so that clocks may differ
+    /// (client-go, util/cert, `CertificateBackdate`).
+    #[must_use]
+    pub fn backdated(self) -> Self {
+        self.plus(-300)
+    }
+
     /// This moment, `seconds` later (or earlier, if negative).
     #[must_use]
     pub fn plus(self, seconds: i64) -> Self {

@@ -10,7 +10,6 @@ use crate::inventory::{AuthorityState, Inventory};
 use crate::pki::anchor;
 use crate::pki::cert::Cert;
 use crate::place::{Observed, Place};
-use crate::plan::recipe::BACKDATE;
 use crate::plan::replacement::Replacement;
 use crate::plan::step::{KeyPlan, Origin, Recipe, Slot, Source, Stage};
 use crate::plan::{Policy, Renewal};
@@ -88,7 +87,7 @@ pub(super) fn recipe(
         add: Vec::new(),
         names: Vec::new(),
         key: KeyPlan::Reuse,
-        not_before: new.map_or_else(|| inventory.at.plus(-BACKDATE), |new| new.not_before),
+        not_before: new.map_or_else(|| inventory.at.backdated(), |new| new.not_before),
         not_after: new.map_or_else(|| inventory.at.plus(wished), |new| new.not_after),
         capped: false,
         chain: false,

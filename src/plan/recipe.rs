@@ -13,9 +13,6 @@ use crate::plan::{Given, Policy};
 use crate::profile::{Credential, Profile, source};
 use crate::template;
 
-/// How long before now a new certificate begins, in seconds: as kubeadm backdates (client-go `CertificateBackdate`).
-pub(super) const BACKDATE: i64 = 300;
-
 /// The validity of a leaf unless somebody says otherwise, in seconds: as kubeadm's.
 const YEAR: i64 = 365 * Utc::DAY;
 
@@ -355,7 +352,7 @@ fn wanted(san: &San, why: &str) -> WantedName {
 
 /// First and last second of validity, never outside of the authority's, and whether the end was cut.
 fn window(credential: &CredentialState, inventory: &Inventory, wished: i64) -> (Utc, Utc, bool) {
-    let (begin, end) = (inventory.at.plus(-BACKDATE), inventory.at.plus(wished));
+    let (begin, end) = (inventory.at.backdated(), inventory.at.plus(wished));
     match inventory
         .authority(&credential.signer)
         .and_then(AuthorityState::cert)

@@ -77,10 +77,7 @@ fn is_foreign(authority: &AuthorityState, inventory: &Inventory) -> bool {
 }
 
 /// A place that is no regular file, or a kubeconfig that cannot be edited: nothing is written over it.
-pub(super) fn unusable_place(
-    credential: &CredentialState,
-    inventory: &Inventory,
-) -> Option<Finding> {
+pub fn unusable_place(credential: &CredentialState, inventory: &Inventory) -> Option<Finding> {
     let kubeconfig = matches!(credential.placement, Placement::Embedded { .. });
     let mut places: Vec<&Path> = vec![credential.path()];
     if let Placement::Pair { key, .. } = &credential.placement {

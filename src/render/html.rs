@@ -193,6 +193,9 @@ fn outcome(view: &ReportView) -> (&'static str, String) {
             "Done, but the verification failed: a person must look.".to_owned(),
         ),
         Some(verdict) if view.plan.purpose == Purpose::Access => match verdict {
+            Verdict::Done if view.records.iter().any(is_refreshed) => {
+                ("good", "Copies of a kubeconfig were refreshed.".to_owned())
+            },
             Verdict::Done => ("good", "Access was given.".to_owned()),
             Verdict::RolledBack => ("good", "Access was taken back.".to_owned()),
         },
@@ -212,6 +215,10 @@ fn outcome(view: &ReportView) -> (&'static str, String) {
             None => ("bad", "Unfinished: the journal has no end.".to_owned()),
         },
     }
+}
+
+fn is_refreshed(record: &Record) -> bool {
+    matches!(record.body, Body::Refreshed { .. })
 }
 
 /// Time by the clock that nobody sets; it begins anew with every process that takes the run up.

@@ -1,11 +1,10 @@
 //! The table of kubeconfigs, 80 columns wide.
 
-use crate::defect::Status;
 use crate::listing::kubeconfig::{Answer, Row};
 use crate::pki::name::printable;
 use crate::pki::utc::Utc;
 
-use super::text::{Paint, Tone, labelled};
+use super::text::{Paint, Tone, column, labelled, state};
 
 /// A line for the state, then lines for user, server and what is wrong.
 pub fn table(rows: &[Row], paint: &dyn Paint) -> String {
@@ -35,12 +34,7 @@ pub fn table(rows: &[Row], paint: &dyn Paint) -> String {
 }
 
 fn line(row: &Row, paint: &dyn Paint) -> String {
-    let tone = match row.status {
-        Status::Ok => Tone::Good,
-        Status::Expiring => Tone::Warn,
-        _ => Tone::Bad,
-    };
-    let state = paint.paint(tone, &format!("{:<13}", row.status.word()));
+    let state = state(row.status, paint);
     let expires = row.not_after.map_or_else(|| "-".to_owned(), Utc::date);
     let tone = match row.accepted.answer {
         Answer::No => Tone::Bad,
@@ -48,11 +42,6 @@ fn line(row: &Row, paint: &dyn Paint) -> String {
         Answer::Yes => Tone::Good,
     };
     let accepted = paint.paint(tone, row.accepted.answer.word());
-    let path = printable(&row.path);
-    let path = if path.chars().count() > 42 {
-        format!("{path}\n{:<42}", "")
-    } else {
-        format!("{path:<42}")
-    };
+    let path = column(&printable(&row.path), 42);
     format!("{path} {state} {expires:<10}  {accepted}\n")
 }

@@ -253,28 +253,37 @@ pub fn table(rows: &[Row], now: Utc, paint: &dyn Paint) -> String {
     );
     let mut text = format!("{}\n", paint.paint(Tone::Heading, &head));
     for row in rows {
-        let tone = match row.status {
-            Status::Ok => Tone::Good,
-            Status::Expiring => Tone::Warn,
-            _ => Tone::Bad,
-        };
-        let state = paint.paint(tone, &format!("{:<13}", row.status.word()));
+        let state = state(row.status, paint);
         let expires = row.not_after.map_or_else(|| "-".to_owned(), Utc::date);
         let left = row
             .not_after
             .map_or_else(|| "-".to_owned(), |at| left(at, now));
-        let id = printable(&row.id);
-        let id = if id.chars().count() > 26 {
-            format!("{id}\n{:<26}", "")
-        } else {
-            format!("{id:<26}")
-        };
+        let id = column(&printable(&row.id), 26);
         let signer = row.signer.as_deref().unwrap_or("-");
         text.push_str(&format!(
             "{id} {state} {expires:<10} {left:>10}  {signer}\n"
         ));
     }
     text
+}
+
+/// The column of the state.
+pub(super) fn state(status: Status, paint: &dyn Paint) -> String {
+    let tone = match status {
+        Status::Ok => Tone::Good,
+        Status::Expiring => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    paint.paint(tone, &format!("{:<13}", status.word()))
+}
+
+/// The first column; what is wider has a line of its own.
+pub(super) fn column(name: &str, width: usize) -> String {
+    if name.chars().count() > width {
+        format!("{name}\n{:<width$}", "")
+    } else {
+        format!("{name:<width$}")
+    }
 }
 
 /// Wraps `text` behind a label; lines that follow are indented to where it begins.

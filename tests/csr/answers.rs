@@ -161,21 +161,7 @@ fn another_authority_also_of_the_same_name() {
             "was signed by another authority, CN=kubernetes, which only has the name of this node's",
         ),
     ] {
-        trip.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "other.key",
-            "-out",
-            "other.crt",
-            "-subj",
-            subject,
-            "-days",
-            "300",
-        ]);
+        trip.other_authority(subject);
         trip.answer_by_openssl("other", "scheduler.conf", &[], None);
         refused(&trip, &format!("scheduler.conf.crt {said}"), hint);
     }

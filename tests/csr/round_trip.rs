@@ -85,6 +85,22 @@ fn nothing_is_requested_where_nothing_is_due() {
 }
 
 #[test]
+fn no_key_is_made_for_a_place_that_cannot_be_written() {
+    let trip = Trip::of("p256");
+    let at = "/etc/kubernetes/scheduler.conf";
+    trip.node.remove(at);
+    fs::create_dir_all(trip.node.path(at).join("kept")).unwrap();
+    trip.generate(&[])
+        .exits(5)
+        .says("scheduler.conf (/etc/kubernetes/scheduler.conf) is a directory")
+        .says(&format!(
+            "mend or move {at} away, or leave it out: --skip scheduler.conf"
+        ));
+    assert!(!trip.node.path("/var/lib/rescue-kit/requests").exists());
+    trip.generate(&["--skip", "scheduler.conf"]).exits(0);
+}
+
+#[test]
 fn what_csr_sign_signed_is_installed_verified_and_undone() {
     for case in [
         "p256",

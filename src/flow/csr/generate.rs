@@ -1,20 +1,16 @@
 //! Requests for what is due: keys and a copy of the manifest into the state directory, the rest into a folder for the stick.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use crate::crypto::{self, CryptoError, Signer};
+use crate::cores;
+use crate::crypto::{self, Signer};
 use crate::finding::{Code, Finding, Severity};
 use crate::flow::csr::{CsrError, KEPT};
 use crate::flow::site::Site;
-use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
+use crate::inventory::{AuthorityState, CredentialState, Inventory};
 use crate::issue;
 use crate::observe::Depth;
 use crate::pki::key::PrivateKey;
-use crate::pki::kubeconfig::{Kubeconfig, Material};
 use crate::pki::request::{self, Request};
 use crate::pki::san::San;
 use crate::pki::utc::Utc;
@@ -96,8 +92,10 @@ impl Site {
         inventory: &Inventory,
         policy: &Policy,
     ) -> Result<Recipe, Finding> {
-        if let Some(unknown) = recipe::unknown_server(credential, inventory, &self.profile) {
-            return Err(unknown);
+        let unknown = || recipe::unknown_server(credential, inventory, &self.profile);
+        // An answer that could not be installed is not worth a key.
+        if let Some(refusal) = plan::unusable_place(credential, inventory).or_else(unknown) {
+            return Err(refusal);
         }
         let authority = inventory.authority(&credential.signer);
         if authority.and_then(AuthorityState::cert).is_none() {
@@ -135,7 +133,8 @@ impl Site {
         if folder.exists(MANIFEST)? {
             return Err(CsrError::Taken(out));
         }
-        let made = self.make_all(inventory, due)?;
+        // RSA keys take longer than all the rest, so every core is at it.
+        let made = cores::each(due, 1, |due| self.make_one(inventory, due))?;
         let name = run::name(inventory.at)?;
         let manifest = manifest(&name, inventory, &self.profile.name, due, &made);
         let all = self.state.run_dir(&self.requests_dir(), true)?;
@@ -162,34 +161,6 @@ impl Site {
         Ok(Generated { manifest, keys })
     }
 
-    /// Makes every key and request. RSA keys take longer than all the rest, so every core is at it.
-    fn make_all(&self, inventory: &Inventory, due: &[Due]) -> Result<Vec<Made>, CsrError> {
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(BTreeMap::new());
-        let work = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(due) = due.get(index) else {
-                    return;
-                };
-                let made = self.make_one(inventory, due);
-                // A poisoned lock means that another thread panicked, and then the process is ending.
-                if let Ok(mut results) = results.lock() {
-                    results.insert(index, made);
-                }
-            }
-        };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            for _ in 1..cores.min(due.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let results = results.into_inner().unwrap_or_default();
-        results.into_values().collect()
-    }
-
     fn make_one(&self, inventory: &Inventory, due: &Due) -> Result<Made, CsrError> {
         let issue = |source| CsrError::Issue {
             id: due.id.clone(),
@@ -201,14 +172,13 @@ impl Site {
         } else {
             (self.key_in_place(inventory, &due.id)?, false)
         };
-        let model = if let Origin::New(template) = &recipe.origin {
-            let subject = template.subject();
-            let subject = subject.map_err(|source| CsrError::name(&due.id, source))?;
-            issue::prototype(&subject, &template.usages, &template.hosts).map_err(issue)?
-        } else if let Origin::Old(cert) = &recipe.origin {
-            (**cert).clone()
-        } else {
-            return Err(CsrError::Crypto(CryptoError::Rejected));
+        let model = match &recipe.origin {
+            Origin::Old(cert) => (**cert).clone(),
+            Origin::New(template) => {
+                let subject = template.subject();
+                let subject = subject.map_err(|source| CsrError::name(&due.id, source))?;
+                issue::prototype(&subject, &template.usages, &template.hosts).map_err(issue)?
+            },
         };
         let add: Vec<San> = recipe.add.iter().map(|name| name.san.clone()).collect();
         let signer = Signer::load(&key)?;
@@ -234,22 +204,10 @@ impl Site {
             }])
         };
         let credential = inventory.credential(id).ok_or_else(lost)?;
-        let (at, is_kubeconfig) = match &credential.placement {
-            Placement::Pair { key, .. } | Placement::Referenced { key, .. } => (key, false),
-            Placement::Pem { path, .. } => (path, false),
-            Placement::Delegated { kubeconfig, .. } | Placement::Embedded { kubeconfig } => {
-                (kubeconfig, true)
-            },
-        };
-        let Observed::Present((_, Blob::File(text))) = self.disk.read(&Place::File(at.clone()))?
-        else {
-            return Err(lost());
-        };
-        if !is_kubeconfig {
-            return PrivateKey::from_pem(&text).map_err(|_| lost());
-        }
-        match Kubeconfig::parse(&text).map(|kubeconfig| kubeconfig.key) {
-            Ok(Material::Embedded(pem)) => PrivateKey::from_pem(&pem).map_err(|_| lost()),
+        let placement = &credential.placement;
+        let at = Place::File(placement.key_path().to_path_buf());
+        match self.disk.read(&at)? {
+            Observed::Present((_, Blob::File(text))) => placement.key_in(&text).map_err(|_| lost()),
             _ => Err(lost()),
         }
     }

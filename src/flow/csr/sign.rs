@@ -5,11 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use crate::clock::Stopwatch;
+use crate::cores;
 use crate::crypto;
 use crate::flow::csr::signed::{Cap, Row, Signed, State, Times};
 use crate::flow::csr::{CsrError, MANIFEST_LIMIT, PEM_LIMIT};
@@ -24,9 +22,6 @@ use crate::profile::Profile;
 use crate::request::terms::Terms;
 use crate::request::{Entry, Issuer, MANIFEST, Manifest};
 use crate::store::{RunDir, StoreError};
-
-/// How long before now a certificate begins, in seconds: as kubeadm backdates.
-const BACKDATE: i64 = 300;
 
 /// How much earlier than the request's this clock may be, in seconds.
 const SKEW: i64 = 600;
@@ -76,42 +71,16 @@ impl Signing<'_> {
         let watch = Stopwatch::start();
         let root = RunDir::on_host(folder)?;
         let names = folders(&root)?;
-        let next = AtomicUsize::new(0);
-        let rows = Mutex::new(BTreeMap::new());
-        let work = || -> Result<(), CsrError> {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(name) = names.get(index) else {
-                    return Ok(());
-                };
-                if let Some(done) = self.sign_folder(&root, name)? {
-                    // A poisoned lock means that another thread panicked, and then the process is ending.
-                    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-                    rows.insert(index, done);
-                }
-            }
-        };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         // While one waits for the file system, another one signs.
-        let outcome = thread::scope(|scope| {
-            let others: Vec<_> = (1..(2 * cores).min(names.len()))
-                .map(|_| scope.spawn(work))
-                .collect();
-            let mine = work();
-            let theirs = others
-                .into_iter()
-                .map(|other| other.join().unwrap_or(Ok(())));
-            theirs.fold(mine, Result::and)
-        });
+        let outcome = cores::each(&names, 2, |name| self.sign_folder(&root, name));
         let sign = watch.millis();
         root.sync_all()?;
-        outcome?;
-        let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let rows: Vec<Vec<Row>> = outcome?.into_iter().flatten().collect();
         if rows.is_empty() {
             return Err(CsrError::NoRequests(folder.to_path_buf()));
         }
         Ok(Signed {
-            requests: rows.into_values().flatten().collect(),
+            requests: rows.into_iter().flatten().collect(),
             milliseconds: Times {
                 sign,
                 sync: watch.millis() - sign,
@@ -246,7 +215,7 @@ impl Signing<'_> {
     fn answer(&self, folder: &Folder, entry: &Entry, request: &Request) -> Result<Row, CsrError> {
         let (not_after, capped) = self.end(entry);
         let ca = &self.authority.cert;
-        let not_before = self.now.plus(-BACKDATE).max(ca.not_before);
+        let not_before = self.now.backdated().max(ca.not_before);
         let leaf = issue::answer(request, self.authority, not_before, not_after);
         let leaf = leaf.map_err(|source| CsrError::Issue {
             id: entry.id.clone(),

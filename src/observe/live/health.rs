@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use crate::access::{Access, with_causes};
 use crate::https;
-use crate::live::{Check, Live, Member, Obstacle, ObstacleKind, Outcome};
+use crate::live::{self, Check, Live, Member, Obstacle, ObstacleKind, Outcome};
 use crate::observe::live::Depth;
-use crate::place::Observed;
 use crate::profile::{Profile, Role};
 
 /// How long one answer may take.
@@ -23,9 +22,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn look(access: &Access, depth: Depth, live: &mut Live) {
     let has = |role: Role| access.profile.with_role(role).is_some();
     let seen = &*live;
+    let silent = silent_member(access, seen);
     let asked = std::thread::scope(|scope| {
-        let own = has(Role::Etcd).then(|| scope.spawn(|| etcd(access, seen, depth)));
-        let others = scope.spawn(|| members(access, seen, depth));
+        let own = has(Role::Etcd);
+        let own = own.then(|| scope.spawn(|| etcd(access, silent.as_deref(), depth)));
+        let is_asked = depth == Depth::Proof || silent.is_none();
+        let others = scope.spawn(move || members(access, seen, is_asked));
         let is_asked = has(Role::ApiServer) && depth != Depth::Local;
         let api = is_asked.then(|| scope.spawn(|| api(access, depth)));
         let is_alone = !has(Role::ApiServer) && has(Role::Kubelet);
@@ -48,12 +50,13 @@ pub(super) fn look(access: &Access, depth: Depth, live: &mut Live) {
 type Asked = (Vec<Check>, Vec<Obstacle>);
 
 /// This node's member, and its alarms.
-fn etcd(access: &Access, live: &Live, depth: Depth) -> Asked {
+fn etcd(access: &Access, silent: Option<&str>, depth: Depth) -> Asked {
     let mut alarms = None;
-    let check = match (silent_member(access, live), access.etcd(PATIENCE)) {
-        (Some(why), _) => Check::new("health", "etcd", Some(why)),
-        (None, Err(why)) => Check::unchecked("health", "etcd", why),
-        (None, Ok(client)) => {
+    let client = silent.is_none().then(|| access.etcd(PATIENCE));
+    let check = match client {
+        None => Check::new("health", "etcd", silent.map(str::to_owned)),
+        Some(Err(why)) => Check::unchecked("health", "etcd", why),
+        Some(Ok(client)) => {
             let failure = match client.health() {
                 Ok(true) => None,
                 Ok(false) => Some("says that it is not healthy".to_owned()),
@@ -78,11 +81,7 @@ fn etcd(access: &Access, live: &Live, depth: Depth) -> Asked {
 fn silent_member(access: &Access, live: &Live) -> Option<String> {
     let etcd = access.profile.with_role(Role::Etcd)?;
     let port = live.ports.iter().find(|port| port.consumer == etcd.id)?;
-    match &port.served {
-        Observed::Present(_) => None,
-        Observed::Absent => Some(format!("nothing listens at {}", port.at)),
-        Observed::Unknown(why) => Some(why.clone()),
-    }
+    live::unserved(port.at, &port.served, None)
 }
 
 fn alarm(kind: &str) -> Obstacle {
@@ -126,8 +125,7 @@ fn alarms_in_clear(access: &Access) -> Vec<String> {
 
 /// The other members: whether they answer their peers, and whether they say that they are healthy.
 /// A member that works with this node's own is asked, too; without its own a node has nobody's word to check.
-fn members(access: &Access, live: &Live, depth: Depth) -> Asked {
-    let is_asked = depth == Depth::Proof || silent_member(access, live).is_none();
+fn members(access: &Access, live: &Live, is_asked: bool) -> Asked {
     let mut health = Vec::new();
     for member in live.members.iter().filter(|member| !member.here) {
         health.push(Check {

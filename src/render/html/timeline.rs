@@ -97,6 +97,16 @@ fn event(body: &Body, view: &ReportView) -> String {
             let what: Vec<&str> = removed.iter().chain(seen).map(String::as_str).collect();
             format!("access was taken back: {}", what.join("; "))
         },
+        Body::Refreshed {
+            path,
+            kept,
+            not_after,
+            ..
+        } => format!(
+            "{} got the credential that ends at {not_after}; the old file is {}",
+            path.display(),
+            kept.display()
+        ),
         Body::Staged { contents } => {
             format!(
                 "everything is issued and checked; the content of {} places is ready",

@@ -7,6 +7,8 @@ use crate::pki::utc::Utc;
 
 /// Seconds after which the controllers take a silent kubelet's node for lost (`--node-monitor-grace-period`).
 pub(super) const GRACE: i64 = 50;
+/// Nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 
 /// Leases of the controllers, of this node and of all others.
 pub(super) fn look(access: &Access, kube: &Kube, health: &mut Vec<Check>) {
@@ -51,19 +53,15 @@ pub(crate) fn unheld(lease: &Lease, now: Utc) -> Option<String> {
 
 /// Seconds since a lease was renewed.
 pub(crate) fn silence(lease: &Lease, now: Utc) -> Option<i64> {
-    let renewed = lease.renewed.as_deref()?;
-    // The API writes microseconds, which make no difference here.
-    let seconds = renewed.split('.').next()?.trim_end_matches('Z');
-    Some(now.since(Utc::parse(&format!("{seconds}Z"))?))
+    Some(now.since(Utc::from_unix(renewed_ns(lease)?.div_euclid(SECOND))))
 }
 
-/// When a lease was renewed, in nanoseconds since 1970.
+/// When a lease was renewed, in nanoseconds since 1970. The API writes microseconds.
 pub(crate) fn renewed_ns(lease: &Lease) -> Option<i64> {
-    let renewed = lease.renewed.as_deref()?;
-    let (seconds, fraction) = renewed.split_once('.').unwrap_or((renewed, "0"));
-    let seconds = Utc::parse(&format!("{}Z", seconds.trim_end_matches('Z')))?;
-    let micros: i64 = fraction.trim_end_matches('Z').parse().ok()?;
-    Some(seconds.unix() * 1_000_000_000 + micros * 1000)
+    let renewed = lease.renewed.as_deref()?.trim_end_matches('Z');
+    let (seconds, micros) = renewed.split_once('.').unwrap_or((renewed, "0"));
+    let seconds = Utc::parse(&format!("{seconds}Z"))?;
+    Some(seconds.unix() * SECOND + micros.parse::<i64>().ok()? * 1000)
 }
 
 /// Nodes whose kubelets have not reported for so long that the controllers take them for lost.
@@ -71,6 +69,11 @@ pub(crate) fn silent(leases: &[(String, Lease)], now: Utc) -> Vec<String> {
     let is_silent = |lease: &Lease| silence(lease, now).is_none_or(|seconds| seconds > GRACE);
     let silent = leases.iter().filter(|(_, lease)| is_silent(lease));
     silent.map(|(name, _)| name.clone()).collect()
+}
+
+/// The first five names, which is enough to know where to look.
+pub(crate) fn first_few(names: &[String]) -> String {
+    names[..names.len().min(5)].join(", ")
 }
 
 fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut Vec<Check>) {
@@ -89,22 +92,14 @@ fn nodes(leases: &[(String, Lease)], own: Option<&str>, now: Utc, health: &mut V
         });
     }
     let silent = silent(leases, now);
-    let others: Vec<&str> = silent
-        .iter()
-        .map(String::as_str)
-        .filter(|name| Some(*name) != own)
-        .collect();
+    let others = silent.into_iter().filter(|name| Some(name.as_str()) != own);
+    let others: Vec<String> = others.collect();
     if !others.is_empty() {
         let why = format!(
             "{} of {} nodes do not report ({}): their pods are evicted five minutes after the controllers work again",
             others.len(),
             leases.len(),
-            others
-                .iter()
-                .take(5)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(", ")
+            first_few(&others)
         );
         health.push(Check::new("heartbeats", "other nodes", Some(why)));
     }
