@@ -16,7 +16,7 @@
 //!
 //! No private key, token or password is ever in it.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::archive::{self, ArchiveError, Entry};
 use crate::diff;
@@ -29,15 +29,12 @@ use crate::pki::utc::Utc;
 use crate::profile::Profile;
 use crate::render::html::{self, ReportView};
 use crate::run::{self, Run, RunError};
-use crate::sign::{self, AuditKey, SignError};
+use crate::sign::{self, AuditKey, SignError, Signatures};
 use crate::store::StoreError;
 use crate::verification::Verification;
 
 /// The statement's predicate type, in the manner of in-toto.
 const PREDICATE: &str = "rescue-kit/rescue-report/v1";
-
-/// The name of the signer in `allowed_signers`, which VERIFY.txt gives to `ssh-keygen -I`.
-const PRINCIPAL: &str = "rescue-kit";
 
 /// How far ahead the report's findings look, in seconds.
 const AHEAD: i64 = 30 * Utc::DAY;
@@ -119,17 +116,6 @@ struct How<'a> {
     plan_sha256: Digest,
 }
 
-/// Signatures over `SHA256SUMS`, kept so that a rebuilt audit is the same to the byte.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Signatures {
-    sums: Digest,
-    public: String,
-    allowed_signers: String,
-    fingerprint: String,
-    raw: Vec<u8>,
-    sshsig: String,
-}
-
 /// A written audit.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -150,13 +136,9 @@ pub fn write(run: &Run, profile: &Profile, key: Option<&AuditKey>) -> Result<Wri
     let signatures = signatures(run, &sums, key)?;
     let mut entries = contents;
     entries.push(file("SHA256SUMS", sums.into_bytes()));
-    entries.push(file("SHA256SUMS.sig", signatures.raw));
-    entries.push(file("SHA256SUMS.sshsig", signatures.sshsig.into_bytes()));
-    entries.push(file(
-        "allowed_signers",
-        signatures.allowed_signers.into_bytes(),
-    ));
-    entries.push(file("signer.pub", signatures.public.clone().into_bytes()));
+    let (fingerprint, public) = (signatures.fingerprint.clone(), signatures.public.clone());
+    let signed = signatures.files().into_iter();
+    entries.extend(signed.map(|(name, bytes)| file(name, bytes)));
     let name = name_of(run);
     for entry in &mut entries {
         entry.name = format!("audit-{name}/{}", entry.name);
@@ -167,8 +149,8 @@ pub fn write(run: &Run, profile: &Profile, key: Option<&AuditKey>) -> Result<Wri
     Ok(Written {
         sha256: Digest::of(&bytes),
         bytes,
-        fingerprint: signatures.fingerprint,
-        public: signatures.public,
+        fingerprint,
+        public,
     })
 }
 
@@ -202,50 +184,31 @@ pub fn verify(bytes: &[u8], signer: Option<&[u8]>) -> Result<Verified, AuditErro
     }
     let name = |entry: &Entry| entry.name.split_once('/').map(|(_, rest)| rest.to_owned());
     let find = |wanted: &str| {
-        let found = entries
-            .iter()
-            .find(|entry| name(entry).as_deref() == Some(wanted));
-        found
-            .map(|entry| entry.bytes.as_slice())
-            .ok_or_else(|| invalid(&format!("it has no {wanted}")))
+        let mut entries = entries.iter();
+        entries.find(|entry| name(entry).as_deref() == Some(wanted))
     };
-    let sums = find("SHA256SUMS")?;
-    let public = find("signer.pub")?;
-    if !sign::verify_raw(public, sums, find("SHA256SUMS.sig")?)? {
-        return Err(invalid("the signature does not fit SHA256SUMS"));
-    }
-    // What VERIFY.txt has ssh-keygen check must name the same key.
-    if sign::allowed_signers(public, PRINCIPAL)?.as_bytes() != find("allowed_signers")? {
-        return Err(invalid("allowed_signers names another key than signer.pub"));
-    }
-    if !sign::verify_sshsig(public, sums, find("SHA256SUMS.sshsig")?)? {
-        return Err(invalid("the OpenSSH signature does not fit SHA256SUMS"));
-    }
-    let outside = [
-        "SHA256SUMS",
-        "SHA256SUMS.sig",
-        "SHA256SUMS.sshsig",
-        "allowed_signers",
-        "signer.pub",
-    ];
+    let need = |wanted: &str| find(wanted).ok_or_else(|| invalid(&format!("it has no {wanted}")));
+    let sums = &need("SHA256SUMS")?.bytes;
+    let public = sign::check(sums, |name| Some(find(name)?.bytes.to_vec()))?;
+    let outside = |name: &str| name == "SHA256SUMS" || sign::FILES.contains(&name);
     let covered: Vec<Entry> = entries
         .iter()
         .filter_map(|entry| Some(file(&name(entry)?, entry.bytes.to_vec())))
-        .filter(|entry| !outside.contains(&entry.name.as_str()))
+        .filter(|entry| !outside(&entry.name))
         .collect();
-    if self::sums(&covered).as_bytes() != sums {
+    if self::sums(&covered).as_bytes() != sums.as_slice() {
         return Err(invalid("its files are not those that SHA256SUMS names"));
     }
-    let text = String::from_utf8_lossy(find("timeline.jsonl")?).into_owned();
+    let text = String::from_utf8_lossy(&need("timeline.jsonl")?.bytes).into_owned();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let records = journal::read(&lines).map_err(|why| invalid(&format!("the timeline: {why}")))?;
     let begin = journal::begin(&records).ok_or_else(|| invalid("the timeline has no beginning"))?;
     Ok(Verified {
         run: begin.run.clone(),
         files: covered.len(),
-        fingerprint: sign::fingerprint(public)?,
+        fingerprint: sign::fingerprint(&public)?,
         expected: match signer {
-            Some(signer) => Some(sign::fingerprint(signer)? == sign::fingerprint(public)?),
+            Some(signer) => Some(sign::fingerprint(signer)? == sign::fingerprint(&public)?),
             None => None,
         },
         operator: begin.operator.clone(),
@@ -436,14 +399,7 @@ fn signatures(run: &Run, sums: &str, key: Option<&AuditKey>) -> Result<Signature
         made = AuditKey::generate()?;
         &made
     };
-    let signatures = Signatures {
-        sums: digest,
-        public: key.public_pem(),
-        allowed_signers: key.allowed_signers(PRINCIPAL),
-        fingerprint: key.fingerprint(),
-        raw: key.raw(sums.as_bytes()).to_vec(),
-        sshsig: key.sshsig(sums.as_bytes()),
-    };
+    let signatures = Signatures::over(sums, key);
     run.dir
         .write(run::SIGNATURE, run::json(&signatures).as_bytes())?;
     Ok(signatures)

@@ -10,9 +10,12 @@ mod context;
 mod csr;
 mod drill;
 mod envelope;
+mod examples;
 mod explain;
 mod inspect;
+mod kit;
 mod kubeconfig;
+mod pages;
 mod plan;
 mod profile;
 mod rotate;
@@ -29,7 +32,7 @@ use crate::pki::name::printable;
 use crate::render::text::labelled;
 use crate::terminal::{can_ask, say, tell};
 
-use args::{Arguments, Command, Csr, Output, SaCommand};
+use args::{Arguments, Command, Csr, Kit, Output, SaCommand};
 use context::Context;
 
 /// Runs one command line; returns the exit code.
@@ -89,6 +92,8 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
                 | Command::Profile(_)
                 | Command::Explain { .. }
                 | Command::Runbook { .. }
+                | Command::Completions { .. }
+                | Command::Kit(Kit::Build(_))
                 | Command::Csr(Csr::Generate { .. } | Csr::Sign(_))
         )
     );
@@ -125,6 +130,8 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Drill(drill) => drill::drill(&context, drill),
         Command::Explain { words } => explain::explain(&context, words),
         Command::Runbook { space } => explain::runbook(&context, space.as_deref()),
+        Command::Kit(command) => kit::kit(&context, command),
+        Command::Completions { shell } => Ok(kit::completions(&context, *shell)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::error::Failure;
+use crate::error::{Failure, meant};
 use crate::exit::Exit;
 use crate::flow::site::{Choice, ProfileChoice};
 use crate::pki::cert::Cert;
@@ -18,7 +18,6 @@ use crate::pki::san::San;
 use crate::pki::utc::Utc;
 use crate::plan::{Given, Policy, Renewal, Restart};
 use crate::profile::Profile;
-use crate::profile::nearest;
 
 use crate::cli::args::{CaChoice, Global, PolicyArgs, RestartChoice, Restarts, Selection};
 
@@ -275,10 +274,8 @@ fn known(id: &str, ids: &[&str]) -> Result<(), Failure> {
     if ids.contains(&id) {
         return Ok(());
     }
-    let hint = match nearest(id, ids.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the profile has {}", ids.join(", ")),
-    };
+    let all = format!("the profile has {}", ids.join(", "));
+    let hint = meant(id, ids.iter().copied(), &all);
     Err(Failure::usage(
         format!("there is no certificate `{id}` in this profile"),
         &hint,
@@ -314,11 +311,10 @@ pub fn algorithm(text: &str) -> Result<KeyAlgorithm, Failure> {
     ];
     let lower = text.to_lowercase();
     if !KNOWN.contains(&lower.as_str()) {
+        let all = format!("one of {}", KNOWN.join(", "));
+        let hint = meant(&lower, KNOWN.into_iter(), &all);
         let text = format!("`{text}` is no key algorithm of this tool");
-        return Err(Failure::usage(
-            text,
-            &format!("one of {}", KNOWN.join(", ")),
-        ));
+        return Err(Failure::usage(text, &hint));
     }
     lower
         .parse()

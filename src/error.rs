@@ -9,6 +9,7 @@ use crate::flow::ca::CaError;
 use crate::flow::csr::CsrError;
 use crate::flow::failure::{AccessError, RescueError};
 use crate::flow::site::SiteError;
+use crate::kit::KitError;
 use crate::profile::{builtin, nearest};
 use crate::run::RunError;
 use crate::store::StoreError;
@@ -75,6 +76,15 @@ impl Failure {
     }
 }
 
+/// A hint for a name that nothing has: the nearest that something has, else `otherwise`.
+pub fn meant<'a>(name: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
+    let near = nearest(name, known);
+    near.map_or_else(
+        || otherwise.to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    )
+}
+
 impl From<SiteError> for Failure {
     fn from(error: SiteError) -> Self {
         match error {
@@ -88,11 +98,7 @@ impl From<SiteError> for Failure {
                 Self::of(Exit::Refused, &error, "rescue-kit profile validate FILE")
             },
             SiteError::UnknownProfile(ref name) => {
-                let near = nearest(name, builtin::names());
-                let hint = near.map_or_else(
-                    || "rescue-kit profile list".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
-                );
+                let hint = meant(name, builtin::names(), "rescue-kit profile list");
                 Self::of(Exit::Usage, &error, &hint)
             },
         }
@@ -116,6 +122,34 @@ impl From<CaError> for Failure {
     fn from(error: CaError) -> Self {
         let hint = error.hint();
         Self::of(Exit::Refused, &error, hint)
+    }
+}
+
+impl From<KitError> for Failure {
+    fn from(error: KitError) -> Self {
+        let (exit, hint) = match error {
+            KitError::Store(error) => return error.into(),
+            KitError::Half { .. } => (
+                Exit::Stuck,
+                "mend what is named, then: rescue-kit kit build --again",
+            ),
+            KitError::Kit(_) => (Exit::Refused, "replace it: --again"),
+            KitError::Left { .. } => (Exit::Stuck, "remove the directory; take another stick"),
+            KitError::NoKit(_) => (
+                Exit::Attention,
+                "name the directory of: rescue-kit kit build",
+            ),
+            KitError::Others(_) => (Exit::Refused, "name a directory of its own: --out DIR"),
+            KitError::Space { .. } => (Exit::Refused, "make room, or name another stick"),
+            KitError::Undone(_) => (
+                Exit::RolledBack,
+                "mend what is named, or take another stick",
+            ),
+        };
+        Self {
+            changed: exit == Exit::Stuck,
+            ..Self::of(exit, &error, hint)
+        }
     }
 }
 

@@ -30,7 +30,7 @@
 //! | --- | --- | --- |
 //! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`runbook`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
 //! | L1 edges | [`clock`], [`cores`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
-//! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`] | domain and edges |
+//! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`], [`kit`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
 //! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
 
@@ -71,6 +71,7 @@ pub mod inventory;
 pub mod issue;
 pub mod journal;
 pub mod journal_file;
+pub mod kit;
 pub mod kube;
 pub mod ledger;
 pub mod listing;

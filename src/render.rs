@@ -3,6 +3,7 @@
 pub mod html;
 pub mod ics;
 pub mod kubeconfigs;
+pub mod manual;
 pub mod prometheus;
 pub mod rotation;
 pub mod text;

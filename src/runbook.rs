@@ -56,6 +56,11 @@ pub struct Page {
     pub commands: Vec<&'static str>,
 }
 
+/// Every text as it stands in `runbook/`, with its name.
+pub fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SPACES.into_iter().chain([("errors", errors::TEXT)])
+}
+
 /// All spaces.
 pub fn spaces() -> Vec<Space> {
     SPACES

@@ -4,15 +4,28 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, CryptoError, SigningKey};
+use crate::pki::digest::Digest;
 use crate::pki::key::{self, KeyAlgorithm};
 use crate::pki::pem::{self, PemError};
 
 /// The namespace of our SSH signatures: `ssh-keygen -Y verify -n rescue-kit`.
 pub const NAMESPACE: &str = "rescue-kit";
+
+/// The name of the signer in `allowed_signers`, which `ssh-keygen -I` takes.
+pub const PRINCIPAL: &str = "rescue-kit";
+
+/// The files beside `SHA256SUMS` that say who signed it, sorted.
+pub const FILES: [&str; 4] = [
+    "SHA256SUMS.sig",
+    "SHA256SUMS.sshsig",
+    "allowed_signers",
+    "signer.pub",
+];
 
 /// The key type of Ed25519 in SSH (RFC 8709).
 const SSH_TYPE: &[u8] = b"ssh-ed25519";
@@ -45,6 +58,73 @@ pub enum SignError {
     /// The file has no block of PEM text.
     #[error("has no key")]
     Pem(#[from] PemError),
+    /// Signatures that are not whole, or of something else.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// Signatures over the text of `SHA256SUMS`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Signatures {
+    /// The digest of that text.
+    pub sums: Digest,
+    /// The signer's public key, PEM.
+    pub public: String,
+    /// The same as a line for `ssh-keygen -Y verify -f`.
+    pub allowed_signers: String,
+    /// Its fingerprint, as `ssh-keygen -l` shows it.
+    pub fingerprint: String,
+    /// 64 bytes, for `openssl pkeyutl`.
+    pub raw: Vec<u8>,
+    /// Armored, for `ssh-keygen -Y verify -s`.
+    pub sshsig: String,
+}
+
+impl Signatures {
+    /// Signs; the same key and text give the same bytes.
+    pub fn over(sums: &str, key: &AuditKey) -> Self {
+        Self {
+            sums: Digest::of(sums.as_bytes()),
+            public: key.public_pem(),
+            allowed_signers: key.allowed_signers(PRINCIPAL),
+            fingerprint: key.fingerprint(),
+            raw: key.raw(sums.as_bytes()).to_vec(),
+            sshsig: key.sshsig(sums.as_bytes()),
+        }
+    }
+
+    /// Each of [`FILES`] with its content.
+    pub fn files(self) -> [(&'static str, Vec<u8>); 4] {
+        let [raw, sshsig, allowed_signers, public] = FILES;
+        [
+            (raw, self.raw),
+            (sshsig, self.sshsig.into_bytes()),
+            (allowed_signers, self.allowed_signers.into_bytes()),
+            (public, self.public.into_bytes()),
+        ]
+    }
+}
+
+/// Checks both signatures over the text of `SHA256SUMS`, each of [`FILES`] given by `find`; returns the public key, PEM.
+///
+/// # Errors
+///
+/// [`SignError::Unfit`] for what is missing or does not fit; [`SignError::Pem`] and [`SignError::NotEd25519`] for the key.
+pub fn check(sums: &[u8], find: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Vec<u8>, SignError> {
+    let unfit = |why: &str| SignError::Unfit(why.to_owned());
+    let find = |name: &str| find(name).ok_or_else(|| SignError::Unfit(format!("it has no {name}")));
+    let public = find("signer.pub")?;
+    if !verify_raw(&public, sums, &find("SHA256SUMS.sig")?)? {
+        return Err(unfit("the signature does not fit SHA256SUMS"));
+    }
+    // What ssh-keygen is told to check must name the same key.
+    if allowed_signers(&public, PRINCIPAL)?.into_bytes() != find("allowed_signers")? {
+        return Err(unfit("allowed_signers names another key than signer.pub"));
+    }
+    if !verify_sshsig(&public, sums, &find("SHA256SUMS.sshsig")?)? {
+        return Err(unfit("the OpenSSH signature does not fit SHA256SUMS"));
+    }
+    Ok(public)
 }
 
 /// A key that signs audits. Cannot be shown.
@@ -172,7 +252,11 @@ pub fn fingerprint(public_pem: &[u8]) -> Result<String, SignError> {
     read_public(public_pem).map(|public| fingerprint_of(&public))
 }
 
+/// A PEM block, or the line of OpenSSH's `.pub` files.
 fn read_public(public_pem: &[u8]) -> Result<[u8; 32], SignError> {
+    if let Some(public) = read_ssh_public(public_pem) {
+        return Ok(public);
+    }
     let blocks = pem::blocks(public_pem)?;
     let block = blocks
         .iter()
@@ -182,6 +266,17 @@ fn read_public(public_pem: &[u8]) -> Result<[u8; 32], SignError> {
         Some((KeyAlgorithm::Ed25519, bits)) => bits.try_into().map_err(|_| SignError::NotEd25519),
         _ => Err(SignError::NotEd25519),
     }
+}
+
+fn read_ssh_public(text: &[u8]) -> Option<[u8; 32]> {
+    let text = std::str::from_utf8(text).ok()?;
+    let encoded = text
+        .strip_prefix("ssh-ed25519 ")?
+        .split_whitespace()
+        .next()?;
+    let blob = STANDARD.decode(encoded).ok()?;
+    let public: [u8; 32] = *blob.last_chunk()?;
+    (ssh_public(&public) == blob).then_some(public)
 }
 
 fn allowed_signers_of(public: &[u8; 32], principal: &str) -> String {

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod lock;
 mod look;
 pub mod rundir;
+mod stick;
 mod swap;
 mod walk;
 

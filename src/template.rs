@@ -24,6 +24,9 @@ pub fn text(name: &str) -> Option<&'static str> {
         .map(|(_, text)| *text)
 }
 
+/// A template for `ca init`, which no profile names.
+pub const CA: &str = include_str!("../templates/ca.json");
+
 /// A kubeconfig with a token; `{cluster}`, `{server}`, `{user}`, `{context}`, `{ca}`, `{token}` are its holes.
 pub const KUBECONFIG_TOKEN: &str = include_str!("../templates/kubeconfig-token.yaml");
 

@@ -50,7 +50,7 @@ const EDGES: [&str; 16] = [
     "etcd",
     "terminal",
 ];
-const PHASES: [&str; 10] = [
+const PHASES: [&str; 11] = [
     "access",
     "observe",
     "rehearsal",
@@ -61,6 +61,7 @@ const PHASES: [&str; 10] = [
     "apply",
     "audit",
     "drill",
+    "kit",
 ];
 const FLOWS: [&str; 1] = ["flow"];
 const SHELL: [&str; 4] = ["cli", "config", "error", "exit"];

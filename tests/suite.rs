@@ -20,6 +20,7 @@ mod faults;
 mod fidelity;
 mod harness;
 mod judges;
+mod kit;
 mod kubeconfigs;
 mod ledger;
 mod manual;

@@ -3,17 +3,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::CommandFactory;
-
-use crate::cli::args::Arguments;
-use crate::cli::context;
+use crate::cli::{context, examples};
 use crate::config;
 use crate::error::Failure;
 use crate::profile::nearest;
 
 /// The command with the answers as its defaults.
 pub(super) fn apply(words: &[OsString]) -> Result<clap::Command, Failure> {
-    let mut command = Arguments::command();
+    let mut command = examples::command();
     let Some(path) = path(words) else {
         return Ok(command);
     };

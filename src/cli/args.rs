@@ -1,4 +1,5 @@
-//! Arguments: the one definition of the command line. Help, completions and answers files come from it.
+//! Arguments: the one definition of the command line. Help, completions, man pages and answers files come from it; its
+//! examples are in `examples.txt`.
 
 use std::path::PathBuf;
 
@@ -13,14 +14,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     max_term_width = 100,
     infer_subcommands = false
 )]
-#[command(after_help = "Examples:
-  rescue-kit inspect                          what is broken, first cause first
-  rescue-kit plan --diff                      what would be done
-  rescue-kit run --operator 'J. Doe' --ticket CHG-1 --yes
-  rescue-kit --root /mnt/disk run --yes       a mounted disk or a copied tree
-  rescue-kit rollback                         back to exactly what was there
-  rescue-kit explain RK0201                   what it means, and what mends it
-  rescue-kit drill                            rehearse on made-up files")]
 pub struct Arguments {
     /// What every command takes.
     #[command(flatten)]
@@ -254,6 +247,14 @@ pub enum Command {
     Runbook {
         /// The space
         space: Option<String>,
+    },
+    /// Fill a stick with everything that a rescue needs, and check it
+    #[command(subcommand)]
+    Kit(Kit),
+    /// Print what a shell needs to complete commands and flags
+    Completions {
+        /// The shell
+        shell: Shell,
     },
 }
 
@@ -876,4 +877,47 @@ pub struct Drill {
     /// Algorithm of the keys
     #[arg(long, value_name = "NAME", default_value = "ecdsa-p256")]
     pub key_algorithm: String,
+}
+
+/// Commands on sticks.
+#[derive(Debug, Subcommand)]
+pub enum Kit {
+    /// Fill a directory: binary, manual, runbook, layouts, templates, scripts, Ansible, checksums, signature
+    Build(KitBuild),
+    /// Check a kit: every checksum, nothing missing, the signature; what is there besides is told
+    Verify {
+        /// The kit [default: where this binary is]
+        dir: Option<PathBuf>,
+        /// The public key (PEM or OpenSSH) that must have signed it; without it the kit's own, which proves no origin
+        #[arg(long, value_name = "FILE", env = "RESCUE_KIT_SIGNER")]
+        signer: Option<PathBuf>,
+    },
+}
+
+/// What a stick gets.
+#[derive(Args, Debug)]
+pub struct KitBuild {
+    /// The directory; it is made, or must be empty
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The binary for the stick, such as one for another architecture [default: this one]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// The Ed25519 key that signs the checksums: OpenSSH or PKCS#8; without it the kit is not signed
+    #[arg(long, value_name = "FILE", env = "RESCUE_KIT_SIGN_KEY")]
+    pub sign_key: Option<PathBuf>,
+    /// Replace a kit that is there, finished or not; what is no part of it stays
+    #[arg(long, env = "RESCUE_KIT_AGAIN", value_parser = FalseyValueParser::new())]
+    pub again: bool,
+}
+
+/// Shells whose completions there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Shell {
+    /// bash.
+    Bash,
+    /// fish.
+    Fish,
+    /// zsh.
+    Zsh,
 }

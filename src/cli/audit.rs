@@ -202,14 +202,18 @@ fn export(context: &Context, format: LedgerFormat) -> Result<Exit, Failure> {
 
 /// The run that was named, else the newest.
 fn open(site: &Site, name: Option<&str>) -> Result<Run, Failure> {
-    let names = site.run_names()?;
     let name = match name {
-        Some(name) => names.iter().find(|known| *known == name),
-        None => names.iter().rev().find(|name| {
-            site.open_run(name)
-                .is_ok_and(|run| journal::begin(run.records()).is_some())
-        }),
+        Some(name) => run::chosen(site, name)?,
+        None => newest(site)?,
     };
-    let name = name.ok_or(RescueError::NoRun("show"))?;
-    Ok(site.open_run(name)?)
+    Ok(site.open_run(&name)?)
+}
+
+fn newest(site: &Site) -> Result<String, Failure> {
+    let begun = |name: &String| {
+        let run = site.open_run(name);
+        run.is_ok_and(|run| journal::begin(run.records()).is_some())
+    };
+    let newest = site.run_names()?.into_iter().rev().find(begun);
+    Ok(newest.ok_or(RescueError::NoRun("show"))?)
 }

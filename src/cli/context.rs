@@ -171,6 +171,11 @@ pub(super) fn variable(name: &str) -> Option<String> {
     environment(&format!("{}{name}", config::ENV))
 }
 
+/// When what is built is said to have been made (reproducible-builds.org), in seconds since 1970.
+pub(super) fn source_date() -> Option<String> {
+    environment("SOURCE_DATE_EPOCH").filter(|date| !date.is_empty())
+}
+
 /// New files are for their owner only, and a crash leaves no memory behind.
 pub(super) fn harden() {
     use rustix::process::{Resource, Rlimit, setrlimit};

@@ -9,7 +9,7 @@ use crate::cli::args::Drill;
 use crate::cli::context::Context;
 use crate::clock;
 use crate::drill::{self, Made, Scenario};
-use crate::error::Failure;
+use crate::error::{Failure, meant};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::flow::failure::RescueError;
@@ -36,7 +36,9 @@ pub(super) fn drill(context: &Context, arguments: &Drill) -> Result<Exit, Failur
             .scenario
             .parse()
             .map_err(|error: drill::UnknownScenario| {
-                Failure::usage(error.to_string(), "rescue-kit drill --list")
+                let known = Scenario::ALL.into_iter().map(Scenario::name);
+                let hint = meant(&error.0, known, "rescue-kit drill --list");
+                Failure::usage(error.to_string(), &hint)
             })?;
     let algorithm = crate::config::algorithm(&arguments.key_algorithm)?;
     let (work, made_here) = workshop(arguments)?;

@@ -5,9 +5,8 @@ use std::io::{self, Read as _};
 use serde_json::json;
 
 use crate::cli::context::Context;
-use crate::error::Failure;
+use crate::error::{Failure, meant};
 use crate::exit::Exit;
-use crate::profile::nearest;
 use crate::render::text::{Paint as _, Tone};
 use crate::runbook::{self, Entry, Page};
 use crate::terminal::say;
@@ -71,11 +70,8 @@ fn all(context: &Context) {
 fn of_space(context: &Context, name: &str) -> Result<Exit, Failure> {
     let spaces = runbook::spaces();
     let Some(space) = spaces.iter().find(|space| space.name == name) else {
-        let near = nearest(name, spaces.iter().map(|space| space.name));
-        let hint = near.map_or_else(
-            || "rescue-kit runbook".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
+        let known = spaces.iter().map(|space| space.name);
+        let hint = meant(name, known, "rescue-kit runbook");
         let text = format!("the runbook has no space `{name}`");
         return Err(Failure::usage(text, &hint));
     };

@@ -13,7 +13,7 @@ use crate::cli::{inspect, plan};
 use crate::clock::Stopwatch;
 use crate::config;
 use crate::diff::{self, Diff};
-use crate::error::Failure;
+use crate::error::{Failure, meant};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::flow::failure::RescueError;
@@ -258,16 +258,19 @@ fn declined() -> Failure {
 }
 
 /// A run that the operator named, which must exist.
-fn chosen(site: &Site, name: &str) -> Result<String, Failure> {
+/// A run by its name.
+pub(super) fn chosen(site: &Site, name: &str) -> Result<String, Failure> {
     let known = site.run_names()?;
     if run::is_name(name) && known.iter().any(|known| known == name) {
         return Ok(name.to_owned());
     }
-    Err(Failure::new(
-        Exit::Refused,
-        format!("there is no run `{name}`"),
+    let hint = meant(
+        name,
+        known.iter().map(String::as_str),
         "rescue-kit runs list",
-    ))
+    );
+    let text = format!("there is no run `{name}`");
+    Err(Failure::new(Exit::Refused, text, &hint))
 }
 
 fn with_means(

@@ -100,8 +100,8 @@ fn section(id: &str, title: &str, body: Html) -> Html {
     Html::join([heading, body]).with("section", &[("id", id), ("aria-labelledby", &named)])
 }
 
-const HEAD: &str = include_str!("../../templates/report-head.html");
-const STYLE: &str = include_str!("../../templates/report.css");
+pub(super) const HEAD: &str = include_str!("../../templates/report-head.html");
+pub(super) const STYLE: &str = include_str!("../../templates/report.css");
 
 /// Name, outcome, and who, when, why.
 fn header(view: &ReportView) -> Html {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::commands;
 
 /// The known errors, the first causes first; consequences, and what only wraps another error, come last.
-const TEXT: &str = include_str!("../../runbook/errors.txt");
+pub(super) const TEXT: &str = include_str!("../../runbook/errors.txt");
 
 /// How many bytes the gap in a pattern may be long: what is further apart belongs to two messages.
 const GAP: usize = 500;

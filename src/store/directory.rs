@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::disk::{Disk, check};
 use super::look;
+use super::stick::if_kept;
 use super::swap::{sync_directory, timestamps};
 use super::{StoreError, failed};
 use crate::place::FileTime;
@@ -176,7 +177,10 @@ impl Disk {
             // Not by mkdirat itself, which subtracts the umask.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let open = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
-            rustix::fs::fchmod(&open, Mode::from_raw_mode(mode & 0o7777))?;
+            if_kept(rustix::fs::fchmod(
+                &open,
+                Mode::from_raw_mode(mode & 0o7777),
+            ))?;
             Ok(parent)
         };
         let parent = make().map_err(failed!(MakeDirectory, path))?;

@@ -336,7 +336,11 @@ impl RunDir {
         Ok(file.into())
     }
 
-    fn spot<'a>(&'a self, name: &'a str, missing: Missing) -> Result<Spot<'a>, StoreError> {
+    pub(super) fn spot<'a>(
+        &'a self,
+        name: &'a str,
+        missing: Missing,
+    ) -> Result<Spot<'a>, StoreError> {
         let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
         self.check(
             is_plain(last) && (!name.contains('/') || is_plain(above)),
@@ -380,7 +384,7 @@ impl RunDir {
         }
     }
 
-    fn open_directory(&self, name: &str) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_directory(&self, name: &str) -> Result<OwnedFd, Errno> {
         let name = if name.is_empty() { "." } else { name };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         retry(|| rustix::fs::openat(&self.0.directory, name, flags, Mode::empty()))
@@ -409,15 +413,15 @@ impl RunDir {
 }
 
 /// A name in the run directory or in one of its directories.
-struct Spot<'a> {
+pub(super) struct Spot<'a> {
     own: &'a OwnedFd,
     below: Option<OwnedFd>,
-    name: &'a str,
+    pub(super) name: &'a str,
     path: PathBuf,
 }
 
 impl Spot<'_> {
-    fn directory(&self) -> &OwnedFd {
+    pub(super) fn directory(&self) -> &OwnedFd {
         self.below.as_ref().unwrap_or(self.own)
     }
 }
@@ -430,7 +434,7 @@ enum Durable {
 
 /// What becomes of a directory that is not there.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Missing {
+pub(super) enum Missing {
     Fails,
     Made,
 }
