@@ -276,6 +276,52 @@ fn the_companys_ca_of_another_name_and_an_earlier_date_takes_over_without_its_ke
 }
 
 #[test]
+fn a_ca_below_another_takes_over_and_the_signer_keeps_its_own_file() {
+    let patient = Patient::bare("rsa");
+    let before = patient.node.snapshot();
+    let line = "mkdir new; ca='basicConstraints=critical,CA:TRUE'; key='-newkey rsa:2048 -nodes'
+        openssl req -x509 $key -keyout root.key -out root.crt -days 7000 -subj '/O=Bank/CN=Root' -addext 'keyUsage=critical,keyCertSign' 2>&1
+        openssl req $key -keyout new/ca.key -out below.csr -subj '/O=Bank/CN=Below' 2>&1
+        printf \"$ca\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n\" >below.ext
+        openssl x509 -req -in below.csr -CA root.crt -CAkey root.key -set_serial 7 -days 3650 -extfile below.ext -out below.crt 2>&1
+        cat below.crt root.crt >new/ca.crt";
+    cases::shell(line, &[], patient.stick.path()).exits(0);
+    for phase in ["trust", "sign", "drop"] {
+        patient.turn("ca", phase).exits(0);
+        patient.assert_judged(phase);
+        patient.turn("ca", phase).exits(0).prints("nothing to do");
+    }
+    let given = fs::read(patient.successor("ca.crt")).unwrap();
+    assert_eq!(patient.node.read(CA), given);
+    assert_eq!(patient.certificates(SIGNING), 1);
+    let manifest = String::from_utf8(patient.node.read(MANIFEST)).unwrap();
+    assert!(manifest.contains("--cluster-signing-cert-file=/etc/kubernetes/pki/ca-signing.crt\n"));
+    patient.node.run(&["run", "--all", "--yes"]).exits(0);
+    patient.assert_judged("renewed below the root");
+    for _ in 0..4 {
+        patient.node.run(&["rollback", "--yes"]).exits(0);
+    }
+    assert_eq!(patient.node.snapshot(), before);
+}
+
+#[test]
+fn a_lost_certificate_of_the_ca_is_found_again_as_inspect_says() {
+    let patient = Patient::bare("p256");
+    let held = patient.node.read(CA);
+    patient.node.remove(CA);
+    let findings = patient.node.json(&["inspect"])["findings"].clone();
+    let mut findings = findings.as_array().unwrap().iter();
+    let found = findings.find(|found| found["code"] == "RK0103" && found["subject"] == "ca");
+    let hint = found.unwrap()["hint"].as_str().unwrap().to_owned();
+    let (_, line) = hint.split_once(": ").unwrap();
+    let (line, _) = line.split_once("; ").unwrap();
+    let root = patient.node.root.display().to_string();
+    let line = line.replace(" /etc/", &format!(" {root}/etc/"));
+    let again = cases::shell(&line, &[], &patient.node.root).exits(0).stdout;
+    assert_eq!(again.as_bytes(), held);
+}
+
+#[test]
 fn what_cannot_take_over_is_refused_by_its_own_sentence() {
     let patient = Patient::of("p256");
     let before = patient.node.snapshot();

@@ -254,10 +254,13 @@ impl Seen<'_> {
         let former = former.map(|cert| cert.sha256()).collect();
         let mut replacements = self.anchors(&chain, "the former CA is trusted no more");
         let signs = stays.contains(&self.generations.signing[0]);
-        replacements.extend(if signs || self.authority.external {
+        replacements.extend(if !(signs || self.authority.external) {
+            signer::resigned(self.authority, self.inventory, self.profile)?
+        } else if chain.len() == 1 {
             signer::together(self.authority, self.inventory, self.profile)
         } else {
-            signer::resigned(self.authority, self.inventory, self.profile)?
+            // An intermediate CA and its root are two certificates for ever.
+            Vec::new()
         });
         Ok(self.done(replacements, chain, former))
     }
