@@ -12,14 +12,14 @@ pub mod rotation;
 pub mod step;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Node, Placement};
-use crate::live::Outcome;
+use crate::live::{Obstacle, ObstacleKind, Outcome};
 use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
 use crate::pki::digest::Digest;
@@ -636,7 +636,13 @@ impl Draft {
             let hint = "rescue that node first; or, if it is gone for good: --despite-peers";
             self.refuse(Code::Peer, &peer.name, text, hint);
         }
-        for obstacle in convergence::hindrances(convergence, live) {
+        let mends = |obstacle: &&Obstacle| {
+            let mut commits = self.phases.commit.iter();
+            obstacle.kind == ObstacleKind::Signer
+                && commits.any(|commit| commit.at.path() == Path::new(&obstacle.subject))
+        };
+        let hindrances = convergence::hindrances(convergence, live);
+        for obstacle in hindrances.into_iter().filter(|obstacle| !mends(obstacle)) {
             let mut refusal = Finding::of_obstacle(obstacle);
             refusal
                 .hint

@@ -305,6 +305,37 @@ fn a_ca_below_another_takes_over_and_the_signer_keeps_its_own_file() {
 }
 
 #[test]
+fn a_lost_key_is_followed_by_another() {
+    let patient = Patient::bare("rsa");
+    patient.node.remove("/etc/kubernetes/pki/ca.key");
+    let begin = [
+        "ca",
+        "rotate",
+        "begin",
+        "ca",
+        "--out",
+        &patient.dir(),
+        "--yes",
+    ];
+    patient.node.run(&begin).exits(0).prints("rsa-2048");
+    let before = patient.node.snapshot();
+    patient.turn("ca", "trust").exits(0);
+    // Nobody else could sign what kubelets ask for.
+    let new = fs::read(patient.successor("ca.crt")).unwrap();
+    assert_eq!(patient.node.read(SIGNING), new);
+    assert!(patient.node.read(CA).starts_with(&new));
+    patient.turn("ca", "trust").exits(0).prints("nothing to do");
+    patient.turn("ca", "sign").exits(0);
+    patient.turn("ca", "drop").exits(0);
+    patient.assert_judged("with another key");
+    assert_eq!(patient.node.read(CA), new);
+    for _ in 0..3 {
+        patient.node.run(&["rollback", "--yes"]).exits(0);
+    }
+    assert_eq!(patient.node.snapshot(), before);
+}
+
+#[test]
 fn a_lost_certificate_of_the_ca_is_found_again_as_inspect_says() {
     let patient = Patient::bare("p256");
     let held = patient.node.read(CA);

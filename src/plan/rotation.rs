@@ -156,6 +156,38 @@ struct Seen<'a> {
 
 impl Seen<'_> {
     fn trust(&self, successor: &Successor) -> Result<Turn, Finding> {
+        self.refuse_unfit(successor)?;
+        let mut chain: Vec<Cert> = self.held();
+        let missing = successor.chain.iter().filter(|cert| !chain.contains(cert));
+        let missing: Vec<Cert> = missing.cloned().collect();
+        chain.extend(missing);
+        // Where the former key is lost, nobody but the new one can sign, now as later.
+        let is_lost = self.authority.key == Observed::Absent && !self.authority.external;
+        let heir = successor.key.as_ref().filter(|_| is_lost);
+        let mut replacements = Vec::new();
+        if let Some(key) = heir {
+            chain.sort_by_key(|cert| !successor.chain.contains(cert));
+            let part = (Slot::Key, Source::Carried(key.clone()));
+            let why = "the new CA's key, the former one is lost";
+            replacements.push(self.own(&self.authority.key_path, part, 0o600, why));
+        }
+        let signing = match heir {
+            Some(_) => successor.chain.first(),
+            None => self.generations.signing.first().copied(),
+        };
+        // The signer before the others: it must never meet two certificates in its file.
+        replacements.extend(signer::apart(
+            self.authority,
+            signing,
+            self.inventory,
+            self.profile,
+        )?);
+        replacements.extend(self.anchors(&chain, "trusts both CAs"));
+        Ok(self.done(replacements, chain, Vec::new()))
+    }
+
+    /// What nobody may be told to trust, or what is no other CA than the one that is there.
+    fn refuse_unfit(&self, successor: &Successor) -> Result<(), Finding> {
         let (new, old) = (&successor.chain[0], self.generations.signing[0]);
         let refuse = |text: String, hint: &str| Err(refusal(self.authority, &text, hint));
         if let Some(why) = unfit(new, self.inventory) {
@@ -166,24 +198,17 @@ impl Seen<'_> {
             let hint = "the same key with another certificate is a renewal: rescue-kit ca renew, or run --ca-from DIR";
             return refuse("has the very key of the CA to come".to_owned(), hint);
         }
-        let known = |cert: &&&Cert| successor.chain.contains(**cert);
-        if let Some(third) = self.generations.other.iter().find(|cert| !known(cert)) {
-            let text = format!("trusts {} besides: two rotations at once", third.subject);
-            return refuse(text, "end the first one: rescue-kit ca rotate drop");
+        let is_its = |cert: &&&Cert| successor.chain.contains(**cert);
+        let others = &self.generations.other;
+        match others.iter().find(|cert| !is_its(cert)) {
+            // The new CA signs already, and the other one is its predecessor.
+            Some(_) if successor.chain.contains(old) => Ok(()),
+            Some(third) => {
+                let text = format!("trusts {} besides: two rotations at once", third.subject);
+                refuse(text, "end the first one: rescue-kit ca rotate drop")
+            },
+            None => Ok(()),
         }
-        let mut chain: Vec<Cert> = self.held();
-        let missing = successor.chain.iter().filter(|cert| !chain.contains(cert));
-        let missing: Vec<Cert> = missing.cloned().collect();
-        chain.extend(missing);
-        // The signer first: it must never meet two certificates in its file.
-        let mut replacements = signer::apart(
-            self.authority,
-            &self.generations.signing,
-            self.inventory,
-            self.profile,
-        )?;
-        replacements.extend(self.anchors(&chain, "trusts both CAs"));
-        Ok(self.done(replacements, chain, Vec::new()))
     }
 
     fn sign(&self, successor: &Successor, despite_copies: bool) -> Result<Turn, Finding> {

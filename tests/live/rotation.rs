@@ -252,6 +252,19 @@ fn the_companys_ca_takes_over_and_its_key_stays_elsewhere() {
 }
 
 #[test]
+fn a_lost_key_is_followed_by_another_before_the_controller_manager_misses_it() {
+    let lab = ControlPlane::one();
+    lab.shell("cp1", &format!("rm {PKI}/ca.key"));
+    lab.kit("cp1", &["inspect"]).exits(3).says("RK0021");
+    begin(&lab, &["ca"]);
+    for phase in ["trust", "sign", "drop"] {
+        turn(&lab, "cp1", phase).ok();
+        lab.assert_recovered("cp1");
+    }
+    assert_nothing_to_do(&lab, "cp1");
+}
+
+#[test]
 fn tokens_of_both_keys_are_believed_until_the_former_is_dropped() {
     let lab = ControlPlane::one();
     lab.kit("cp1", &["sa", "rotate", "begin", "--out", NEW, "--yes"])
