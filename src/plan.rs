@@ -282,7 +282,13 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
             .sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         return Err(Refusals(draft.refusals));
     }
-    let convergence = convergence::plan(&draft.changed, &draft.former, inventory, profile, policy);
+    let convergence = convergence::plan(
+        &draft.changed,
+        (&draft.former, &draft.coming),
+        inventory,
+        profile,
+        policy,
+    );
     draft.refuse_hindered(&convergence, inventory, policy);
     if !draft.refusals.is_empty() {
         return Err(Refusals(draft.refusals));
@@ -427,6 +433,8 @@ struct Draft {
     changed: Vec<String>,
     /// Certificates that nobody is to trust any more.
     former: Vec<Digest>,
+    /// Certificates that are to be trusted from now on.
+    coming: Vec<Digest>,
     refusals: Vec<Finding>,
 }
 
@@ -542,6 +550,7 @@ impl Draft {
             self.changed.extend(aliases.iter().cloned());
         }
         self.former.extend(turn.former);
+        self.coming.extend(turn.coming);
         for (id, replacement) in turn.replacements {
             self.replace(&id, vec![replacement], inventory);
             if !self.changed.contains(&id) {

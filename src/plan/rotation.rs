@@ -78,6 +78,8 @@ pub(super) struct Turn {
     pub(super) chain: Vec<Cert>,
     /// The certificates that nobody trusts any more then.
     pub(super) former: Vec<Digest>,
+    /// The certificates that nobody trusted before.
+    pub(super) coming: Vec<Digest>,
 }
 
 impl Rotation {
@@ -183,7 +185,7 @@ impl Seen<'_> {
             self.profile,
         )?);
         replacements.extend(self.anchors(&chain, "trusts both CAs"));
-        Ok(self.done(replacements, chain, Vec::new()))
+        Ok(self.done(replacements, chain))
     }
 
     /// What nobody may be told to trust, or what is no other CA than the one that is there.
@@ -254,7 +256,7 @@ impl Seen<'_> {
             &successor.chain,
             self.inventory,
         ));
-        Ok(self.done(replacements, chain, Vec::new()))
+        Ok(self.done(replacements, chain))
     }
 
     fn drop(&self, successor: Option<&Successor>) -> Result<Turn, Finding> {
@@ -275,8 +277,6 @@ impl Seen<'_> {
             return refuse(text, hint);
         }
         let chain: Vec<Cert> = stays.iter().map(|cert| (*cert).clone()).collect();
-        let former = self.held().into_iter().filter(|cert| !chain.contains(cert));
-        let former = former.map(|cert| cert.sha256()).collect();
         let mut replacements = self.anchors(&chain, "the former CA is trusted no more");
         let signs = stays.contains(&self.generations.signing[0]);
         replacements.extend(if !(signs || self.authority.external) {
@@ -287,7 +287,7 @@ impl Seen<'_> {
             // An intermediate CA and its root are two certificates for ever.
             Vec::new()
         });
-        Ok(self.done(replacements, chain, former))
+        Ok(self.done(replacements, chain))
     }
 
     /// The certificates that stay when the others go.
@@ -391,12 +391,7 @@ impl Seen<'_> {
     }
 
     /// The turn, without files that say already what they shall.
-    fn done(
-        &self,
-        mut replacements: Vec<(String, Replacement)>,
-        chain: Vec<Cert>,
-        former: Vec<Digest>,
-    ) -> Turn {
+    fn done(&self, mut replacements: Vec<(String, Replacement)>, chain: Vec<Cert>) -> Turn {
         replacements.retain(|(_, new)| match (&new.at, &new.parts[..]) {
             (Place::File(path), [(Slot::Whole, Source::Text(text))]) => {
                 let seen = self.inventory.version(path).map(|version| version.sha256);
@@ -404,10 +399,16 @@ impl Seen<'_> {
             },
             _ => true,
         });
+        let held = self.held();
+        let lacking = |some: &[Cert], others: &[Cert]| -> Vec<Digest> {
+            let lacking = some.iter().filter(|cert| !others.contains(cert));
+            lacking.map(Cert::sha256).collect()
+        };
         Turn {
             replacements,
+            former: lacking(&held, &chain),
+            coming: lacking(&chain, &held),
             chain,
-            former,
         }
     }
 }

@@ -208,6 +208,11 @@ fn each_phase_is_undone_on_the_running_node() {
         assert_eq!(lab.listing("cp1"), state);
         lab.assert_recovered("cp1");
     }
+    assert_forgotten(
+        &lab,
+        &["cp1"],
+        &lab.shell("cp1", &format!("cat {NEW}/ca.crt")),
+    );
 }
 
 #[test]
