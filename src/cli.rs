@@ -100,7 +100,8 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         return run::guided(&context);
     };
     let form = arguments.global.output;
-    if form == Output::Prometheus && !matches!(command, Command::Inspect { .. }) {
+    let of_inspect = matches!(form, Output::Html | Output::Prometheus);
+    if of_inspect && !matches!(command, Command::Inspect { .. }) {
         return Err(Failure::usage(
             "only inspect has this output",
             "--output human or --output json",

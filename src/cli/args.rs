@@ -134,6 +134,8 @@ pub enum Output {
     Human,
     /// Exactly one JSON object.
     Json,
+    /// One page for people, which needs nothing beside itself (inspect only).
+    Html,
     /// Metrics for node exporter's textfile collector (inspect only).
     Prometheus,
 }
