@@ -24,6 +24,7 @@ mod kubeconfigs;
 mod ledger;
 mod manual;
 mod means;
+mod pages;
 mod real_output;
 mod rescue;
 mod rotation;
