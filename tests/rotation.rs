@@ -75,6 +75,13 @@ impl Patient {
         self.node.run(&words)
     }
 
+    /// Rolls the last runs back.
+    fn undo(&self, runs: usize) {
+        for _ in 0..runs {
+            self.node.run(&["rollback", "--yes"]).exits(0);
+        }
+    }
+
     /// What other programs think of every certificate, but for the kubelet's own self-signed pair.
     fn assert_judged(&self, when: &str) {
         let root = self.node.root.to_str().unwrap();
@@ -122,9 +129,7 @@ fn every_real_tree_changes_its_cas_in_three_phases_and_back() {
         }
         let held = fs::read(cases::resolved(&patient.node.root, CA)).unwrap();
         assert_eq!(held, fs::read(patient.successor("ca.crt")).unwrap());
-        for _ in 0..3 {
-            patient.node.run(&["rollback", "--yes"]).exits(0);
-        }
+        patient.undo(3);
         assert_eq!(patient.node.snapshot(), before, "{case}");
     });
 }
@@ -298,9 +303,7 @@ fn a_ca_below_another_takes_over_and_the_signer_keeps_its_own_file() {
     assert!(manifest.contains("--cluster-signing-cert-file=/etc/kubernetes/pki/ca-signing.crt\n"));
     patient.node.run(&["run", "--all", "--yes"]).exits(0);
     patient.assert_judged("renewed below the root");
-    for _ in 0..4 {
-        patient.node.run(&["rollback", "--yes"]).exits(0);
-    }
+    patient.undo(4);
     assert_eq!(patient.node.snapshot(), before);
 }
 
@@ -329,9 +332,7 @@ fn a_lost_key_is_followed_by_another() {
     patient.turn("ca", "drop").exits(0);
     patient.assert_judged("with another key");
     assert_eq!(patient.node.read(CA), new);
-    for _ in 0..3 {
-        patient.node.run(&["rollback", "--yes"]).exits(0);
-    }
+    patient.undo(3);
     assert_eq!(patient.node.snapshot(), before);
 }
 
@@ -438,9 +439,7 @@ fn the_token_key_gives_way_in_three_phases_and_back() {
         patient.turn("sa", "drop").exits(0);
         assert_eq!(patient.node.read(public), new);
         patient.node.run(&["verify"]).exits(0);
-        for _ in 0..3 {
-            patient.node.run(&["rollback", "--yes"]).exits(0);
-        }
+        patient.undo(3);
         assert_eq!(patient.node.snapshot(), before);
     }
 }

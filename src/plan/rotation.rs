@@ -214,31 +214,16 @@ impl Seen<'_> {
     }
 
     fn sign(&self, successor: &Successor, despite_copies: bool) -> Result<Turn, Finding> {
-        let new = &successor.chain[0];
-        let refuse = |text: String, hint: &str| Err(refusal(self.authority, &text, hint));
-        if !self.held().contains(new) || !self.kubeconfigs_hold(new) {
-            let hint = "on every node first: rescue-kit ca rotate trust --from DIR";
-            return refuse(
-                "is not followed yet: this node does not trust the new CA".to_owned(),
-                hint,
-            );
-        }
-        if self.authority.external {
-            let hint =
-                "have the leaves signed by the new CA: rescue-kit csr generate --all --out DIR";
-            return refuse("has its key elsewhere".to_owned(), hint);
-        }
-        let Some(key) = &successor.key else {
-            let hint = "bring the new CA's key in that directory, or have the leaves signed where it is: rescue-kit csr generate --all";
-            return refuse(
-                "cannot give way: the new CA's key is not there".to_owned(),
-                hint,
-            );
-        };
+        let key = self.key_to_come(successor)?;
         if !despite_copies && let Some(why) = self.lacking_copies() {
             let hint = "wait for it, or go on without: --despite-copies";
-            return refuse(format!("cannot give way: {why}"), hint);
+            return Err(refusal(
+                self.authority,
+                &format!("cannot give way: {why}"),
+                hint,
+            ));
         }
+        let new = &successor.chain[0];
         let mut chain = successor.chain.clone();
         chain.extend(
             self.held()
@@ -257,6 +242,31 @@ impl Seen<'_> {
             self.inventory,
         ));
         Ok(self.done(replacements, chain))
+    }
+
+    /// The key that signs from now on, once this node trusts its certificate.
+    fn key_to_come<'s>(&self, successor: &'s Successor) -> Result<&'s PathBuf, Finding> {
+        let refuse = |text: &str, hint: &str| Err(refusal(self.authority, text, hint));
+        let new = &successor.chain[0];
+        if !self.held().contains(new) || !self.kubeconfigs_hold(new) {
+            return refuse(
+                "is not followed yet: this node does not trust the new CA",
+                "on every node first: rescue-kit ca rotate trust --from DIR",
+            );
+        }
+        if self.authority.external {
+            return refuse(
+                "has its key elsewhere",
+                "have the leaves signed by the new CA: rescue-kit csr generate --all --out DIR",
+            );
+        }
+        match &successor.key {
+            Some(key) => Ok(key),
+            None => refuse(
+                "cannot give way: the new CA's key is not there",
+                "bring the new CA's key in that directory, or have the leaves signed where it is: rescue-kit csr generate --all",
+            ),
+        }
     }
 
     fn drop(&self, successor: Option<&Successor>) -> Result<Turn, Finding> {
@@ -414,12 +424,7 @@ impl Seen<'_> {
 }
 
 fn replacement(path: &Path, part: (Slot, Source), mode: u32, why: &'static str) -> Replacement {
-    Replacement {
-        at: Place::File(path.to_path_buf()),
-        parts: vec![part],
-        mode,
-        why,
-    }
+    Replacement::file(path, vec![part], mode, why)
 }
 
 fn pem(certs: &[Cert]) -> String {
