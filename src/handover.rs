@@ -64,7 +64,7 @@ impl Part {
             Self::CertManager if cluster.serving.is_empty() => {
                 Err("no certificate of a server lies here".to_owned())
             },
-            Self::Kubeadm if !cluster.kubeadm || cluster.is_worker() => Err(format!(
+            Self::Kubeadm if !cluster.kubeadm => Err(format!(
                 "the layout {profile} is no control plane of kubeadm"
             )),
             Self::Renewal if !cluster.signs => {
@@ -88,7 +88,7 @@ pub struct Cluster {
     pub version: Option<String>,
     /// The layout's name.
     pub profile: String,
-    /// kubeadm made the node.
+    /// It is a control plane as kubeadm makes it: of static pods.
     pub kubeadm: bool,
     /// Every CA that signs here has its key here.
     pub signs: bool,
@@ -145,23 +145,19 @@ impl Cluster {
         let credentials = inventory.credentials.iter();
         let credentials = credentials.filter_map(|c| end_of_credential(c, inventory, profile));
         let name = inventory.node.name.as_ref();
+        let apiserver = profile.component.get("kube-apiserver");
         Self {
             node: name.map_or_else(|| "this node".to_owned(), |name| name.value.clone()),
             id: inventory.node.id,
             server: server(inventory, profile),
             version,
             profile: profile.name.clone(),
-            kubeadm: profile.name.starts_with("kubeadm"),
+            kubeadm: apiserver.is_some_and(|component| component.manifest.is_some()),
             signs: signs(inventory),
             at: inventory.at,
             ends: authorities.chain(credentials).collect(),
             serving: serving(inventory),
         }
-    }
-
-    /// Whether it is no control plane.
-    fn is_worker(&self) -> bool {
-        self.ends.iter().all(|end| end.id != "apiserver")
     }
 
     /// The minor release: 34 of `v1.34.4`.
