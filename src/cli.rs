@@ -11,6 +11,7 @@ mod csr;
 mod drill;
 mod envelope;
 mod explain;
+mod handover;
 mod inspect;
 mod kubeconfig;
 mod plan;
@@ -89,6 +90,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
                 | Command::Profile(_)
                 | Command::Explain { .. }
                 | Command::Runbook { .. }
+                | Command::Handover(_)
                 | Command::Csr(Csr::Generate { .. } | Csr::Sign(_))
         )
     );
@@ -125,6 +127,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),
         Command::Explain { words } => explain::explain(&context, words),
+        Command::Handover(arguments) => handover::handover(&context, arguments),
         Command::Runbook { space } => explain::runbook(&context, space.as_deref()),
     }
 }
