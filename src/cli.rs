@@ -12,6 +12,7 @@ mod drill;
 mod envelope;
 mod examples;
 mod explain;
+mod handover;
 mod inspect;
 mod kit;
 mod kubeconfig;
@@ -94,6 +95,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
                 | Command::Runbook { .. }
                 | Command::Completions { .. }
                 | Command::Kit(Kit::Build(_))
+                | Command::Handover(_)
                 | Command::Csr(Csr::Generate { .. } | Csr::Sign(_))
         )
     );
@@ -105,7 +107,8 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         return run::guided(&context);
     };
     let form = arguments.global.output;
-    if form == Output::Prometheus && !matches!(command, Command::Inspect { .. }) {
+    let of_inspect = matches!(form, Output::Html | Output::Prometheus);
+    if of_inspect && !matches!(command, Command::Inspect { .. }) {
         return Err(Failure::usage(
             "only inspect has this output",
             "--output human or --output json",
@@ -129,6 +132,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Profile(command) => profile::profile(&context, command),
         Command::Drill(drill) => drill::drill(&context, drill),
         Command::Explain { words } => explain::explain(&context, words),
+        Command::Handover(arguments) => handover::handover(&context, arguments),
         Command::Runbook { space } => explain::runbook(&context, space.as_deref()),
         Command::Kit(command) => kit::kit(&context, command),
         Command::Completions { shell } => Ok(kit::completions(&context, *shell)),

@@ -135,12 +135,11 @@ impl<'a> Actor<'a> {
                 None => self.reports(),
             };
         }
-        if let Act::Publish { former } = &step.act {
-            return match way {
-                Way::Forward => self.publish(former),
-                // A former certificate of the same key in the API does no harm that its file does not do.
-                Way::Back => Ok(Converged::default()),
-            };
+        if let Act::Publish { former, coming } = &step.act {
+            return self.publish(match way {
+                Way::Forward => former,
+                Way::Back => coming,
+            });
         }
         if let Act::Nodes(proof) = &step.act {
             return self.nodes(proof);

@@ -6,6 +6,7 @@ mod certify;
 pub mod csr;
 pub mod failure;
 pub mod granting;
+pub mod handover;
 pub mod kubeconfigs;
 pub mod ledger;
 mod living;

@@ -386,10 +386,24 @@ fn back(plan: &Plan, log: &[Record]) -> Move {
     if let Some(step) = touched.into_iter().find(|step| is_begun(log, &step.id)) {
         return Move::Converge(step.id.clone(), Way::Back);
     }
-    let held = phases.hold.iter().find(|step| is_begun(log, &step.id));
-    held.map_or(Move::Finish(Verdict::RolledBack), |hold| {
-        Move::Hold(hold.id.clone(), Way::Back)
-    })
+    if let Some(hold) = phases.hold.iter().find(|step| is_begun(log, &step.id)) {
+        return Move::Hold(hold.id.clone(), Way::Back);
+    }
+    // The API, which must work for that, comes last.
+    let mut published = phases
+        .converge
+        .iter()
+        .filter(|step| changes_trust(&step.act));
+    published
+        .find(|step| is_begun(log, &step.id))
+        .map_or(Move::Finish(Verdict::RolledBack), |step| {
+            Move::Converge(step.id.clone(), Way::Back)
+        })
+}
+
+/// Whether a step makes others trust, or no longer trust, another key.
+fn changes_trust(act: &Act) -> bool {
+    matches!(act, Act::Publish { former, coming } if !(former.is_empty() && coming.is_empty()))
 }
 
 /// Whether a step does something to a process, so that going back has something to do, too.

@@ -28,7 +28,7 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`runbook`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`render`] | values; no file, clock, environment, randomness, process |
+//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`runbook`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`handover`], [`render`] | values; no file, clock, environment, randomness, process |
 //! | L1 edges | [`clock`], [`cores`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
 //! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`], [`kit`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
@@ -66,6 +66,7 @@ pub mod finding;
 pub mod flow;
 pub mod gate;
 pub mod grant;
+pub mod handover;
 pub mod https;
 pub mod inventory;
 pub mod issue;

@@ -71,6 +71,18 @@ pub enum RowKind {
     Leaf,
 }
 
+impl RowKind {
+    /// As metrics name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ca => "ca",
+            Self::Kubeconfig => "kubeconfig",
+            Self::Kubelet => "kubelet",
+            Self::Leaf => "leaf",
+        }
+    }
+}
+
 /// Every certificate: authorities, leaves in the profile's order, then what was found beside them.
 pub fn rows(inventory: &Inventory, renew_before: i64) -> Vec<Row> {
     let authorities = inventory

@@ -12,14 +12,14 @@ pub mod rotation;
 pub mod step;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
 use crate::finding::{Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Node, Placement};
-use crate::live::Outcome;
+use crate::live::{Obstacle, ObstacleKind, Outcome};
 use crate::pki::cert::Cert;
 use crate::pki::csr::Template;
 use crate::pki::digest::Digest;
@@ -282,7 +282,13 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
             .sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         return Err(Refusals(draft.refusals));
     }
-    let convergence = convergence::plan(&draft.changed, &draft.former, inventory, profile, policy);
+    let convergence = convergence::plan(
+        &draft.changed,
+        (&draft.former, &draft.coming),
+        inventory,
+        profile,
+        policy,
+    );
     draft.refuse_hindered(&convergence, inventory, policy);
     if !draft.refusals.is_empty() {
         return Err(Refusals(draft.refusals));
@@ -427,6 +433,8 @@ struct Draft {
     changed: Vec<String>,
     /// Certificates that nobody is to trust any more.
     former: Vec<Digest>,
+    /// Certificates that are to be trusted from now on.
+    coming: Vec<Digest>,
     refusals: Vec<Finding>,
 }
 
@@ -542,6 +550,7 @@ impl Draft {
             self.changed.extend(aliases.iter().cloned());
         }
         self.former.extend(turn.former);
+        self.coming.extend(turn.coming);
         for (id, replacement) in turn.replacements {
             self.replace(&id, vec![replacement], inventory);
             if !self.changed.contains(&id) {
@@ -636,7 +645,13 @@ impl Draft {
             let hint = "rescue that node first; or, if it is gone for good: --despite-peers";
             self.refuse(Code::Peer, &peer.name, text, hint);
         }
-        for obstacle in convergence::hindrances(convergence, live) {
+        let mends = |obstacle: &&Obstacle| {
+            let mut commits = self.phases.commit.iter();
+            obstacle.kind == ObstacleKind::Signer
+                && commits.any(|commit| commit.at.path() == Path::new(&obstacle.subject))
+        };
+        let hindrances = convergence::hindrances(convergence, live);
+        for obstacle in hindrances.into_iter().filter(|obstacle| !mends(obstacle)) {
             let mut refusal = Finding::of_obstacle(obstacle);
             refusal
                 .hint

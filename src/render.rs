@@ -1,5 +1,6 @@
 //! Rendering: values in, strings out.
 
+pub mod handover;
 pub mod html;
 pub mod ics;
 pub mod kubeconfigs;

@@ -37,6 +37,34 @@ pub const ACCOUNT: &str = include_str!("../templates/break-glass/account.yaml");
 /// A token of the account that does not end by itself; `{name}`, `{run}`, `{until}`.
 pub const SECRET: &str = include_str!("../templates/break-glass/secret.yaml");
 
+/// What `handover` writes, one text a file, and `kubeadm-document.yaml`, which is a part of one; their holes are filled by
+/// `render::handover`.
+pub mod handover {
+    /// Prometheus rules.
+    pub const ALERTS: &str = include_str!("../templates/handover/alerts.yaml");
+    /// Their tests.
+    pub const ALERTS_TEST: &str = include_str!("../templates/handover/alerts-test.yaml");
+    /// Manifests for cert-manager.
+    pub const CERT_MANAGER: &str = include_str!("../templates/handover/cert-manager.yaml");
+    /// A part of a `KubeadmControlPlane`.
+    pub const CLUSTER_API: &str = include_str!("../templates/handover/cluster-api.yaml");
+    /// What surrounds [`KUBEADM_DOCUMENT`].
+    pub const KUBEADM: &str = include_str!("../templates/handover/kubeadm.yaml");
+    /// A part of a `ClusterConfiguration`.
+    pub const KUBEADM_DOCUMENT: &str = include_str!("../templates/handover/kubeadm-document.yaml");
+    /// What refreshes metrics.
+    pub const METRICS_SERVICE: &str =
+        include_str!("../templates/handover/rescue-kit-metrics.service");
+    /// When.
+    pub const METRICS_TIMER: &str = include_str!("../templates/handover/rescue-kit-metrics.timer");
+    /// The head of the directory's table of contents.
+    pub const README: &str = include_str!("../templates/handover/README.txt");
+    /// What renews.
+    pub const RENEW_SERVICE: &str = include_str!("../templates/handover/rescue-kit-renew.service");
+    /// When.
+    pub const RENEW_TIMER: &str = include_str!("../templates/handover/rescue-kit-renew.timer");
+}
+
 /// Fills the holes of a text, each `{name}`, in one pass: what is filled in is not looked at again.
 pub fn fill(text: &str, holes: &[(&str, &str)]) -> Zeroizing<String> {
     let longest: usize = holes.iter().map(|(_, value)| value.len()).sum();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 25] = [
+const DOMAIN: [&str; 26] = [
     "pki",
     "facts",
     "place",
@@ -30,6 +30,7 @@ const DOMAIN: [&str; 25] = [
     "journal",
     "diff",
     "ledger",
+    "handover",
     "render",
 ];
 const EDGES: [&str; 16] = [

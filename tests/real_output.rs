@@ -285,3 +285,26 @@ fn is_path(line: &str) -> bool {
     let line = line.trim();
     line.starts_with('/') && !line.contains(' ')
 }
+
+#[test]
+fn a_page_of_a_node_names_every_certificate_every_finding_and_who_signed_what() {
+    let node = Node::real("intermediate", "expired");
+    let said = node.json(&["inspect"]);
+    let page = node.run(&["inspect", "--output", "html"]).exits(3).stdout;
+    assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"));
+    for row in said["certificates"].as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        assert!(page.contains(&format!(">{id}")), "{id}");
+    }
+    for finding in said["findings"].as_array().unwrap() {
+        assert!(
+            page.contains(finding["code"].as_str().unwrap()),
+            "{finding:#}"
+        );
+    }
+    let (_, chains) = page.split_once("Who signed what</h2>").unwrap();
+    let (own, below) = chains.split_once("<li>ca: ").unwrap();
+    assert!(!own.contains("apiserver") && below.contains("<li>apiserver, until "));
+    let refused = node.run(&["verify", "--output", "html"]).exits(2);
+    refused.says("only inspect has this output");
+}

@@ -75,6 +75,13 @@ impl Patient {
         self.node.run(&words)
     }
 
+    /// Rolls the last runs back.
+    fn undo(&self, runs: usize) {
+        for _ in 0..runs {
+            self.node.run(&["rollback", "--yes"]).exits(0);
+        }
+    }
+
     /// What other programs think of every certificate, but for the kubelet's own self-signed pair.
     fn assert_judged(&self, when: &str) {
         let root = self.node.root.to_str().unwrap();
@@ -122,9 +129,7 @@ fn every_real_tree_changes_its_cas_in_three_phases_and_back() {
         }
         let held = fs::read(cases::resolved(&patient.node.root, CA)).unwrap();
         assert_eq!(held, fs::read(patient.successor("ca.crt")).unwrap());
-        for _ in 0..3 {
-            patient.node.run(&["rollback", "--yes"]).exits(0);
-        }
+        patient.undo(3);
         assert_eq!(patient.node.snapshot(), before, "{case}");
     });
 }
@@ -276,6 +281,79 @@ fn the_companys_ca_of_another_name_and_an_earlier_date_takes_over_without_its_ke
 }
 
 #[test]
+fn a_ca_below_another_takes_over_and_the_signer_keeps_its_own_file() {
+    let patient = Patient::bare("rsa");
+    let before = patient.node.snapshot();
+    let line = "mkdir new; ca='basicConstraints=critical,CA:TRUE'; key='-newkey rsa:2048 -nodes'
+        openssl req -x509 $key -keyout root.key -out root.crt -days 7000 -subj '/O=Bank/CN=Root' -addext 'keyUsage=critical,keyCertSign' 2>&1
+        openssl req $key -keyout new/ca.key -out below.csr -subj '/O=Bank/CN=Below' 2>&1
+        printf \"$ca\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n\" >below.ext
+        openssl x509 -req -in below.csr -CA root.crt -CAkey root.key -set_serial 7 -days 3650 -extfile below.ext -out below.crt 2>&1
+        cat below.crt root.crt >new/ca.crt";
+    cases::shell(line, &[], patient.stick.path()).exits(0);
+    for phase in ["trust", "sign", "drop"] {
+        patient.turn("ca", phase).exits(0);
+        patient.assert_judged(phase);
+        patient.turn("ca", phase).exits(0).prints("nothing to do");
+    }
+    let given = fs::read(patient.successor("ca.crt")).unwrap();
+    assert_eq!(patient.node.read(CA), given);
+    assert_eq!(patient.certificates(SIGNING), 1);
+    let manifest = String::from_utf8(patient.node.read(MANIFEST)).unwrap();
+    assert!(manifest.contains("--cluster-signing-cert-file=/etc/kubernetes/pki/ca-signing.crt\n"));
+    patient.node.run(&["run", "--all", "--yes"]).exits(0);
+    patient.assert_judged("renewed below the root");
+    patient.undo(4);
+    assert_eq!(patient.node.snapshot(), before);
+}
+
+#[test]
+fn a_lost_key_is_followed_by_another() {
+    let patient = Patient::bare("rsa");
+    patient.node.remove("/etc/kubernetes/pki/ca.key");
+    let begin = [
+        "ca",
+        "rotate",
+        "begin",
+        "ca",
+        "--out",
+        &patient.dir(),
+        "--yes",
+    ];
+    patient.node.run(&begin).exits(0).prints("rsa-2048");
+    let before = patient.node.snapshot();
+    patient.turn("ca", "trust").exits(0);
+    // Nobody else could sign what kubelets ask for.
+    let new = fs::read(patient.successor("ca.crt")).unwrap();
+    assert_eq!(patient.node.read(SIGNING), new);
+    assert!(patient.node.read(CA).starts_with(&new));
+    patient.turn("ca", "trust").exits(0).prints("nothing to do");
+    patient.turn("ca", "sign").exits(0);
+    patient.turn("ca", "drop").exits(0);
+    patient.assert_judged("with another key");
+    assert_eq!(patient.node.read(CA), new);
+    patient.undo(3);
+    assert_eq!(patient.node.snapshot(), before);
+}
+
+#[test]
+fn a_lost_certificate_of_the_ca_is_found_again_as_inspect_says() {
+    let patient = Patient::bare("p256");
+    let held = patient.node.read(CA);
+    patient.node.remove(CA);
+    let findings = patient.node.json(&["inspect"])["findings"].clone();
+    let mut findings = findings.as_array().unwrap().iter();
+    let found = findings.find(|found| found["code"] == "RK0103" && found["subject"] == "ca");
+    let hint = found.unwrap()["hint"].as_str().unwrap().to_owned();
+    let (_, line) = hint.split_once(": ").unwrap();
+    let (line, _) = line.split_once("; ").unwrap();
+    let root = patient.node.root.display().to_string();
+    let line = line.replace(" /etc/", &format!(" {root}/etc/"));
+    let again = cases::shell(&line, &[], &patient.node.root).exits(0).stdout;
+    assert_eq!(again.as_bytes(), held);
+}
+
+#[test]
 fn what_cannot_take_over_is_refused_by_its_own_sentence() {
     let patient = Patient::of("p256");
     let before = patient.node.snapshot();
@@ -361,9 +439,7 @@ fn the_token_key_gives_way_in_three_phases_and_back() {
         patient.turn("sa", "drop").exits(0);
         assert_eq!(patient.node.read(public), new);
         patient.node.run(&["verify"]).exits(0);
-        for _ in 0..3 {
-            patient.node.run(&["rollback", "--yes"]).exits(0);
-        }
+        patient.undo(3);
         assert_eq!(patient.node.snapshot(), before);
     }
 }

@@ -17,7 +17,7 @@ const BY_REQUEST: &str = "hint: rescue-kit csr generate --out DIR; where the CA'
     rescue-kit csr sign DIR --ca-cert ca.crt --ca-key ca.key; back here: rescue-kit csr install DIR";
 
 /// What is left of a control plane's files is what kubeadm leaves on a worker.
-fn worker(case: &str, state: &str) -> Node {
+pub(crate) fn worker(case: &str, state: &str) -> Node {
     let node = Node::real(case, state);
     other("sh", &["-euc", CONTROL_PLANE], &node.root).exits(0);
     node

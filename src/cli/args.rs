@@ -127,6 +127,8 @@ pub enum Output {
     Human,
     /// Exactly one JSON object.
     Json,
+    /// One page for people, which needs nothing beside itself (inspect only).
+    Html,
     /// Metrics for node exporter's textfile collector (inspect only).
     Prometheus,
 }
@@ -243,6 +245,8 @@ pub enum Command {
         #[arg(required = true, value_name = "CODE|TEXT")]
         words: Vec<String>,
     },
+    /// Write what comes next: alerts, timers, calendars, settings
+    Handover(Handover),
     /// Show the runbook: what there is, or the pages of one space
     Runbook {
         /// The space
@@ -838,6 +842,52 @@ pub struct BreakGlassArgs {
     /// The Ed25519 key that signs the audit: OpenSSH or PKCS#8; without it a key is made and forgotten
     #[arg(long, value_name = "FILE", env = "RESCUE_KIT_SIGN_KEY")]
     pub sign_key: Option<PathBuf>,
+}
+
+/// What comes next.
+#[derive(Args, Clone, Debug)]
+pub struct Handover {
+    /// The directory of the files; it is made [default: print the calendar]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Only these parts [default: all that fit the layout]
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub only: Vec<HandoverPart>,
+    /// Where the binary lies on the node
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/usr/local/bin/rescue-kit",
+        env = "RESCUE_KIT_BINARY"
+    )]
+    pub binary: String,
+    /// The directory of node exporter's textfile collector
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/prometheus/node-exporter",
+        env = "RESCUE_KIT_TEXTFILES"
+    )]
+    pub textfiles: String,
+}
+
+/// Parts of a handover.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum HandoverPart {
+    /// Rules of Prometheus, and their tests
+    Alerts,
+    /// What ends when, on one page
+    Calendar,
+    /// Manifests for cert-manager
+    CertManager,
+    /// Calendar entries with alarms
+    Ics,
+    /// Settings of kubeadm and Cluster API
+    Kubeadm,
+    /// A timer that renews leaves
+    Renewal,
+    /// A timer that refreshes the metrics
+    Timer,
 }
 
 /// Commands on profiles.

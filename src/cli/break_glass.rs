@@ -75,7 +75,7 @@ fn give(context: &Context, args: &BreakGlassArgs) -> Result<Exit, Failure> {
             written: given.inventory.at,
             summary: &format!("Break-glass access {} ends", given.run),
             description: &format!("rescue-kit kubeconfig break-glass --revoke {}", given.run),
-            warn: WARN,
+            warn: &[WARN],
         };
         write_calendar(&args.calendar, &entry)?;
     }

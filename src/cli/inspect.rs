@@ -12,7 +12,7 @@ use crate::finding::{Finding, Severity};
 use crate::inventory::{KeyPairState, Scope};
 use crate::listing::{self, Row};
 use crate::live::Live;
-use crate::render::{prometheus, text};
+use crate::render::{html, prometheus, text};
 use crate::terminal::say;
 
 pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Failure> {
@@ -44,6 +44,13 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
                 live: seen.inventory.live.as_ref(),
             },
         ),
+        Output::Html => html::inspection(&html::NodeView {
+            inventory: &seen.inventory,
+            rows: &rows(),
+            findings: &seen.findings,
+            cause,
+            version: env!("CARGO_PKG_VERSION"),
+        }),
         Output::Prometheus => prometheus::metrics(&seen.inventory, &seen.findings, renew_before),
     });
     // What is merely worth knowing needs nobody's attention.

@@ -224,7 +224,7 @@ fn remind(calendar: &Calendar, cert: &Cert, user: &str, now: Utc) -> Result<(), 
         written: now,
         summary: &format!("The Kubernetes credential of {} expires", printable(user)),
         description: "Before that: rescue-kit run, then rescue-kit kubeconfig refresh",
-        warn: RENEW_BEFORE,
+        warn: &[RENEW_BEFORE],
     };
     write_calendar(calendar, &entry)
 }
@@ -240,7 +240,10 @@ pub(super) fn refuse_taken(calendar: &Calendar) -> Result<(), Failure> {
 /// Writes a calendar entry, if one is wanted.
 pub(super) fn write_calendar(calendar: &Calendar, entry: &Event) -> Result<(), Failure> {
     match &calendar.ics {
-        Some(path) => Ok(write_new(path, ics::calendar(entry).as_bytes())?),
+        Some(path) => Ok(write_new(
+            path,
+            ics::calendar(std::slice::from_ref(entry)).as_bytes(),
+        )?),
         None => Ok(()),
     }
 }

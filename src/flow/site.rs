@@ -6,9 +6,10 @@ use crate::access::Access;
 use crate::finding::{self, Finding};
 use crate::inventory::Inventory;
 use crate::live::Check;
+use crate::manifest;
 use crate::observe::{self, Depth, Look};
 use crate::pki::utc::Utc;
-use crate::place::Observed;
+use crate::place::{Blob, Observed, Place};
 use crate::profile::{Profile, ProfileError, builtin};
 use crate::rehearsal;
 use crate::store::{Disk, StoreError};
@@ -134,6 +135,21 @@ impl Site {
                 ..self.look.clone()
             },
         )
+    }
+
+    /// The version of the API server, as its image says: `v1.34.4`.
+    pub(super) fn version(&self) -> Option<String> {
+        let component = self.profile.component.get("kube-apiserver")?;
+        let path = PathBuf::from(component.manifest.as_ref()?);
+        let Ok(Observed::Present((_, Blob::File(text)))) = self.disk.read(&Place::File(path))
+        else {
+            return None;
+        };
+        let needs = manifest::pod_needs(&text).ok()?;
+        let (_, tag) = needs.images.first()?.rsplit_once(":v1.")?;
+        let plain = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
+        let tag: String = tag.chars().take_while(plain).collect();
+        Some(format!("v1.{tag}"))
     }
 
     /// Asks the files whether the node would come back after a power cut.

@@ -1,6 +1,6 @@
 //! A kubeconfig for somebody, certified by the node's own CA.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -13,10 +13,8 @@ use crate::flow::site::Site;
 use crate::grant::{Grant, Kind};
 use crate::inventory::Inventory;
 use crate::journal::{Body, Issued, Verdict};
-use crate::manifest;
 use crate::pki::cert::Cert;
 use crate::pki::key::KeyAlgorithm;
-use crate::place::{Blob, Observed, Place};
 use crate::template::kubeconfig::{Credential, NewKubeconfig};
 
 /// The administrator of kubeadm.
@@ -192,17 +190,11 @@ impl Site {
         vec![group.to_owned()]
     }
 
-    /// The minor release of the API server, as its image says: 34 of `kube-apiserver:v1.34.4`.
+    /// The minor release of the API server: 34 of `v1.34.4`.
     fn minor(&self) -> Option<u32> {
-        let component = self.profile.component.get("kube-apiserver")?;
-        let path = PathBuf::from(component.manifest.as_ref()?);
-        let Ok(Observed::Present((_, Blob::File(text)))) = self.disk.read(&Place::File(path))
-        else {
-            return None;
-        };
-        let needs = manifest::pod_needs(&text).ok()?;
-        let (_, tag) = needs.images.first()?.rsplit_once(":v1.")?;
-        tag.split('.').next()?.parse().ok()
+        let version = self.version()?;
+        let minor = version.strip_prefix("v1.")?;
+        minor.split('.').next()?.parse().ok()
     }
 
     /// New keys are of the kind of the administrator's.

@@ -64,7 +64,7 @@ enum Need {
 /// Plans how the consumers of changed credentials come to use them.
 pub(super) fn plan(
     changed: &[String],
-    former: &[Digest],
+    (former, coming): (&[Digest], &[Digest]),
     inventory: &Inventory,
     profile: &Profile,
     policy: &Policy,
@@ -129,9 +129,9 @@ pub(super) fn plan(
         .iter()
         .any(|known| changed.contains(&known.id));
     if renewed && profile.with_role(Role::ApiServer).is_some() {
-        let former = former.to_vec();
+        let (former, coming) = (former.to_vec(), coming.to_vec());
         let why = "the API holds copies of the CAs";
-        draft.push("node", Act::Publish { former }, why);
+        draft.push("node", Act::Publish { former, coming }, why);
     }
     let steps = held.map(|(who, why)| Hold {
         id: "h01".to_owned(),

@@ -40,7 +40,12 @@ impl Replacement {
         )
     }
 
-    fn file(path: &Path, parts: Vec<(Slot, Source)>, mode: u32, why: &'static str) -> Self {
+    pub(super) fn file(
+        path: &Path,
+        parts: Vec<(Slot, Source)>,
+        mode: u32,
+        why: &'static str,
+    ) -> Self {
         Self {
             at: Place::File(path.to_path_buf()),
             parts,

@@ -78,6 +78,8 @@ pub(super) struct Turn {
     pub(super) chain: Vec<Cert>,
     /// The certificates that nobody trusts any more then.
     pub(super) former: Vec<Digest>,
+    /// The certificates that nobody trusted before.
+    pub(super) coming: Vec<Digest>,
 }
 
 impl Rotation {
@@ -156,6 +158,38 @@ struct Seen<'a> {
 
 impl Seen<'_> {
     fn trust(&self, successor: &Successor) -> Result<Turn, Finding> {
+        self.refuse_unfit(successor)?;
+        let mut chain: Vec<Cert> = self.held();
+        let missing = successor.chain.iter().filter(|cert| !chain.contains(cert));
+        let missing: Vec<Cert> = missing.cloned().collect();
+        chain.extend(missing);
+        // Where the former key is lost, nobody but the new one can sign, now as later.
+        let is_lost = self.authority.key == Observed::Absent && !self.authority.external;
+        let heir = successor.key.as_ref().filter(|_| is_lost);
+        let mut replacements = Vec::new();
+        if let Some(key) = heir {
+            chain.sort_by_key(|cert| !successor.chain.contains(cert));
+            let part = (Slot::Key, Source::Carried(key.clone()));
+            let why = "the new CA's key, the former one is lost";
+            replacements.push(self.own(&self.authority.key_path, part, 0o600, why));
+        }
+        let signing = match heir {
+            Some(_) => successor.chain.first(),
+            None => self.generations.signing.first().copied(),
+        };
+        // The signer before the others: it must never meet two certificates in its file.
+        replacements.extend(signer::apart(
+            self.authority,
+            signing,
+            self.inventory,
+            self.profile,
+        )?);
+        replacements.extend(self.anchors(&chain, "trusts both CAs"));
+        Ok(self.done(replacements, chain))
+    }
+
+    /// What nobody may be told to trust, or what is no other CA than the one that is there.
+    fn refuse_unfit(&self, successor: &Successor) -> Result<(), Finding> {
         let (new, old) = (&successor.chain[0], self.generations.signing[0]);
         let refuse = |text: String, hint: &str| Err(refusal(self.authority, &text, hint));
         if let Some(why) = unfit(new, self.inventory) {
@@ -166,52 +200,30 @@ impl Seen<'_> {
             let hint = "the same key with another certificate is a renewal: rescue-kit ca renew, or run --ca-from DIR";
             return refuse("has the very key of the CA to come".to_owned(), hint);
         }
-        let known = |cert: &&&Cert| successor.chain.contains(**cert);
-        if let Some(third) = self.generations.other.iter().find(|cert| !known(cert)) {
-            let text = format!("trusts {} besides: two rotations at once", third.subject);
-            return refuse(text, "end the first one: rescue-kit ca rotate drop");
+        let is_its = |cert: &&&Cert| successor.chain.contains(**cert);
+        let others = &self.generations.other;
+        match others.iter().find(|cert| !is_its(cert)) {
+            // The new CA signs already, and the other one is its predecessor.
+            Some(_) if successor.chain.contains(old) => Ok(()),
+            Some(third) => {
+                let text = format!("trusts {} besides: two rotations at once", third.subject);
+                refuse(text, "end the first one: rescue-kit ca rotate drop")
+            },
+            None => Ok(()),
         }
-        let mut chain: Vec<Cert> = self.held();
-        let missing = successor.chain.iter().filter(|cert| !chain.contains(cert));
-        let missing: Vec<Cert> = missing.cloned().collect();
-        chain.extend(missing);
-        // The signer first: it must never meet two certificates in its file.
-        let mut replacements = signer::apart(
-            self.authority,
-            &self.generations.signing,
-            self.inventory,
-            self.profile,
-        )?;
-        replacements.extend(self.anchors(&chain, "trusts both CAs"));
-        Ok(self.done(replacements, chain, Vec::new()))
     }
 
     fn sign(&self, successor: &Successor, despite_copies: bool) -> Result<Turn, Finding> {
-        let new = &successor.chain[0];
-        let refuse = |text: String, hint: &str| Err(refusal(self.authority, &text, hint));
-        if !self.held().contains(new) || !self.kubeconfigs_hold(new) {
-            let hint = "on every node first: rescue-kit ca rotate trust --from DIR";
-            return refuse(
-                "is not followed yet: this node does not trust the new CA".to_owned(),
-                hint,
-            );
-        }
-        if self.authority.external {
-            let hint =
-                "have the leaves signed by the new CA: rescue-kit csr generate --all --out DIR";
-            return refuse("has its key elsewhere".to_owned(), hint);
-        }
-        let Some(key) = &successor.key else {
-            let hint = "bring the new CA's key in that directory, or have the leaves signed where it is: rescue-kit csr generate --all";
-            return refuse(
-                "cannot give way: the new CA's key is not there".to_owned(),
-                hint,
-            );
-        };
+        let key = self.key_to_come(successor)?;
         if !despite_copies && let Some(why) = self.lacking_copies() {
             let hint = "wait for it, or go on without: --despite-copies";
-            return refuse(format!("cannot give way: {why}"), hint);
+            return Err(refusal(
+                self.authority,
+                &format!("cannot give way: {why}"),
+                hint,
+            ));
         }
+        let new = &successor.chain[0];
         let mut chain = successor.chain.clone();
         chain.extend(
             self.held()
@@ -229,7 +241,32 @@ impl Seen<'_> {
             &successor.chain,
             self.inventory,
         ));
-        Ok(self.done(replacements, chain, Vec::new()))
+        Ok(self.done(replacements, chain))
+    }
+
+    /// The key that signs from now on, once this node trusts its certificate.
+    fn key_to_come<'s>(&self, successor: &'s Successor) -> Result<&'s PathBuf, Finding> {
+        let refuse = |text: &str, hint: &str| Err(refusal(self.authority, text, hint));
+        let new = &successor.chain[0];
+        if !self.held().contains(new) || !self.kubeconfigs_hold(new) {
+            return refuse(
+                "is not followed yet: this node does not trust the new CA",
+                "on every node first: rescue-kit ca rotate trust --from DIR",
+            );
+        }
+        if self.authority.external {
+            return refuse(
+                "has its key elsewhere",
+                "have the leaves signed by the new CA: rescue-kit csr generate --all --out DIR",
+            );
+        }
+        match &successor.key {
+            Some(key) => Ok(key),
+            None => refuse(
+                "cannot give way: the new CA's key is not there",
+                "bring the new CA's key in that directory, or have the leaves signed where it is: rescue-kit csr generate --all",
+            ),
+        }
     }
 
     fn drop(&self, successor: Option<&Successor>) -> Result<Turn, Finding> {
@@ -250,16 +287,17 @@ impl Seen<'_> {
             return refuse(text, hint);
         }
         let chain: Vec<Cert> = stays.iter().map(|cert| (*cert).clone()).collect();
-        let former = self.held().into_iter().filter(|cert| !chain.contains(cert));
-        let former = former.map(|cert| cert.sha256()).collect();
         let mut replacements = self.anchors(&chain, "the former CA is trusted no more");
         let signs = stays.contains(&self.generations.signing[0]);
-        replacements.extend(if signs || self.authority.external {
+        replacements.extend(if !(signs || self.authority.external) {
+            signer::resigned(self.authority, self.inventory, self.profile)?
+        } else if chain.len() == 1 {
             signer::together(self.authority, self.inventory, self.profile)
         } else {
-            signer::resigned(self.authority, self.inventory, self.profile)?
+            // An intermediate CA and its root are two certificates for ever.
+            Vec::new()
         });
-        Ok(self.done(replacements, chain, former))
+        Ok(self.done(replacements, chain))
     }
 
     /// The certificates that stay when the others go.
@@ -363,12 +401,7 @@ impl Seen<'_> {
     }
 
     /// The turn, without files that say already what they shall.
-    fn done(
-        &self,
-        mut replacements: Vec<(String, Replacement)>,
-        chain: Vec<Cert>,
-        former: Vec<Digest>,
-    ) -> Turn {
+    fn done(&self, mut replacements: Vec<(String, Replacement)>, chain: Vec<Cert>) -> Turn {
         replacements.retain(|(_, new)| match (&new.at, &new.parts[..]) {
             (Place::File(path), [(Slot::Whole, Source::Text(text))]) => {
                 let seen = self.inventory.version(path).map(|version| version.sha256);
@@ -376,21 +409,22 @@ impl Seen<'_> {
             },
             _ => true,
         });
+        let held = self.held();
+        let lacking = |some: &[Cert], others: &[Cert]| -> Vec<Digest> {
+            let lacking = some.iter().filter(|cert| !others.contains(cert));
+            lacking.map(Cert::sha256).collect()
+        };
         Turn {
             replacements,
+            former: lacking(&held, &chain),
+            coming: lacking(&chain, &held),
             chain,
-            former,
         }
     }
 }
 
 fn replacement(path: &Path, part: (Slot, Source), mode: u32, why: &'static str) -> Replacement {
-    Replacement {
-        at: Place::File(path.to_path_buf()),
-        parts: vec![part],
-        mode,
-        why,
-    }
+    Replacement::file(path, vec![part], mode, why)
 }
 
 fn pem(certs: &[Cert]) -> String {

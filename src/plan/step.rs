@@ -243,6 +243,8 @@ pub enum Act {
     Publish {
         /// The digests of certificates that no copy may hold any longer.
         former: Vec<Digest>,
+        /// The digests of certificates that no copy held before, and that none may hold if the run is undone.
+        coming: Vec<Digest>,
     },
     /// The whole control plane is watched until it is steady.
     Settle,

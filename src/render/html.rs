@@ -3,9 +3,11 @@
 //! No script, no link to elsewhere, no clock: the same view gives the same bytes. Whatever comes from a file or from the
 //! operator passes through `markup::Html::text`, which the types enforce.
 
+mod chains;
 mod chart;
 mod done;
 mod markup;
+mod node;
 #[cfg(test)]
 pub(super) mod sample;
 mod sections;
@@ -20,6 +22,8 @@ use crate::plan::{Plan, Purpose};
 use crate::verification::Verification;
 
 use markup::Html;
+
+pub use node::{NodeView, inspection};
 
 /// Everything that a report tells of.
 pub struct ReportView<'a> {
@@ -54,6 +58,11 @@ pub fn report(view: &ReportView) -> String {
             sections::certificates(view),
         ),
         (
+            "chains",
+            "Who signed what",
+            chains::chains(view.after.unwrap_or(view.before)),
+        ),
+        (
             "verification",
             "What was verified",
             sections::verification(view),
@@ -66,6 +75,22 @@ pub fn report(view: &ReportView) -> String {
         ("timeline", "Timeline", timeline::timeline(view)),
         ("check", "How to check this evidence", sections::check()),
     ];
+    let title = format!(
+        "{} of {}: run {}",
+        purpose(view),
+        node(view.before),
+        view.begin.run
+    );
+    page(&title, header(view), sections.into(), footer(view))
+}
+
+/// A whole document: what heads it, sections by id and title, what ends it.
+fn page(
+    title: &str,
+    header: Html,
+    sections: Vec<(&'static str, &'static str, Html)>,
+    footer: Html,
+) -> String {
     let links = sections.iter().map(|(id, title, _)| link(id, title));
     let links = Html::join(links)
         .within("ol")
@@ -74,13 +99,8 @@ pub fn report(view: &ReportView) -> String {
         .into_iter()
         .map(|(id, title, body)| section(id, title, body));
     let main = Html::join(main).within("main");
-    let body = Html::join([header(view), links, main, footer(view)]).within("body");
-    let title = Html::text(format!(
-        "{} of {}: run {}",
-        purpose(view),
-        node(view),
-        view.begin.run
-    ));
+    let body = Html::join([header, links, main, footer]).within("body");
+    let title = Html::text(title);
     let style = Html::ours(STYLE).within("style");
     let head = Html::join([Html::ours(HEAD), title.within("title"), style]).within("head");
     let page = Html::join([head, body]).with("html", &[("lang", "en")]);
@@ -106,9 +126,15 @@ pub(super) const STYLE: &str = include_str!("../../templates/report.css");
 /// Name, outcome, and who, when, why.
 fn header(view: &ReportView) -> Html {
     let (tone, outcome) = outcome(view);
-    let title = Html::text(format!("{} of {}", purpose(view), node(view))).within("h1");
+    let title = format!("{} of {}", purpose(view), node(view.before));
+    headed(&title, tone, &outcome, facts(view))
+}
+
+/// A title, the outcome in one sentence, and facts by name.
+fn headed(title: &str, tone: &str, outcome: &str, facts: Vec<(&'static str, Html)>) -> Html {
+    let title = Html::text(title).within("h1");
     let outcome = Html::text(outcome).with("p", &[("class", &format!("outcome {tone}"))]);
-    let facts = facts(view).into_iter().map(|(name, value)| {
+    let facts = facts.into_iter().map(|(name, value)| {
         let (name, value) = (Html::text(name).within("dt"), value.within("dd"));
         Html::join([name, value]).within("div")
     });
@@ -118,7 +144,7 @@ fn header(view: &ReportView) -> Html {
 fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
     let begin = view.begin;
     let mut facts = vec![
-        ("Node", Html::text(node(view))),
+        ("Node", Html::text(node(view.before))),
         ("Operator", Html::text(&begin.operator)),
     ];
     facts.extend(
@@ -134,10 +160,7 @@ fn facts(view: &ReportView) -> Vec<(&'static str, Html)> {
             .map(|reason| ("Reason", Html::text(reason))),
     );
     facts.extend(times(view));
-    let scope = match view.before.scope {
-        Scope::Files => "files below another root: nothing was running there",
-        Scope::Live | Scope::Local => "this running system",
-    };
+    let scope = scope(view.before);
     let code = |text: &str| Html::text(text).within("code");
     let unknown = || Html::text("could not be read");
     let binary = begin
@@ -248,8 +271,15 @@ fn purpose(view: &ReportView) -> &'static str {
     }
 }
 
-fn node(view: &ReportView) -> String {
-    let name = view.before.node.name.as_ref();
+fn scope(inventory: &Inventory) -> &'static str {
+    match inventory.scope {
+        Scope::Files => "files below another root: nothing was running there",
+        Scope::Live | Scope::Local => "this running system",
+    }
+}
+
+fn node(inventory: &Inventory) -> String {
+    let name = inventory.node.name.as_ref();
     name.map_or_else(|| "an unnamed node".to_owned(), |fact| fact.value.clone())
 }
 

@@ -14,16 +14,24 @@ pub struct Event<'a> {
     pub summary: &'a str,
     /// What to do then.
     pub description: &'a str,
-    /// How long before the end the alarm comes, in seconds.
-    pub warn: i64,
+    /// How long before the end an alarm comes, in seconds; one for each.
+    pub warn: &'a [i64],
 }
 
-/// A calendar with one entry: lines of at most 75 bytes that end in CR LF.
-pub fn calendar(event: &Event) -> String {
-    let lines = [
+/// A calendar: lines of at most 75 bytes that end in CR LF.
+pub fn calendar(events: &[Event]) -> String {
+    let mut lines = vec![
         "BEGIN:VCALENDAR".to_owned(),
         "VERSION:2.0".to_owned(),
         format!("PRODID:-//rescue-kit//{}//EN", env!("CARGO_PKG_VERSION")),
+    ];
+    lines.extend(events.iter().flat_map(entry));
+    lines.push("END:VCALENDAR".to_owned());
+    lines.iter().map(|line| folded(line)).collect()
+}
+
+fn entry(event: &Event) -> Vec<String> {
+    let mut lines = vec![
         "BEGIN:VEVENT".to_owned(),
         format!("UID:{}@rescue-kit", escaped(event.id)),
         format!("DTSTAMP:{}", event.written.compact()),
@@ -31,15 +39,18 @@ pub fn calendar(event: &Event) -> String {
         format!("SUMMARY:{}", escaped(event.summary)),
         format!("DESCRIPTION:{}", escaped(event.description)),
         "TRANSP:TRANSPARENT".to_owned(),
-        "BEGIN:VALARM".to_owned(),
-        "ACTION:DISPLAY".to_owned(),
-        format!("DESCRIPTION:{}", escaped(event.summary)),
-        format!("TRIGGER:-PT{}M", event.warn / 60),
-        "END:VALARM".to_owned(),
-        "END:VEVENT".to_owned(),
-        "END:VCALENDAR".to_owned(),
     ];
-    lines.iter().map(|line| folded(line)).collect()
+    for warn in event.warn {
+        lines.extend([
+            "BEGIN:VALARM".to_owned(),
+            "ACTION:DISPLAY".to_owned(),
+            format!("DESCRIPTION:{}", escaped(event.summary)),
+            format!("TRIGGER:-PT{}M", warn / 60),
+            "END:VALARM".to_owned(),
+        ]);
+    }
+    lines.push("END:VEVENT".to_owned());
+    lines
 }
 
 /// Text as a value (section 3.3.11).
@@ -79,14 +90,14 @@ mod tests {
     #[test]
     fn folds_and_escapes_as_calendars_want_it() {
         let long = "ä, b; c\\ d\ne ".repeat(20);
-        let text = calendar(&Event {
+        let text = calendar(&[Event {
             id: "0a1b",
             at: Utc::from_unix(86_400),
             written: Utc::from_unix(0),
             summary: &long,
             description: "rescue-kit run",
-            warn: 30 * Utc::DAY,
-        });
+            warn: &[30 * Utc::DAY],
+        }]);
         assert!(text.ends_with("END:VCALENDAR\r\n"));
         assert!(
             text.split("\r\n")

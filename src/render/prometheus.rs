@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 
 use crate::finding::{Finding, Severity};
 use crate::inventory::Inventory;
-use crate::listing::{self, Row, RowKind};
+use crate::listing::{self, Row};
 use crate::pki::name::printable;
 use crate::pki::utc::Utc;
 
@@ -72,16 +72,10 @@ pub fn metrics(inventory: &Inventory, findings: &[Finding], renew_before: i64) -
 type Sample = (Vec<(&'static str, String)>, i64);
 
 fn of_certificate(row: &Row) -> Vec<(&'static str, String)> {
-    let kind = match row.kind {
-        RowKind::Ca => "ca",
-        RowKind::Kubeconfig => "kubeconfig",
-        RowKind::Kubelet => "kubelet",
-        RowKind::Leaf => "leaf",
-    };
     vec![
         ("id", row.id.clone()),
         ("path", row.path.clone()),
-        ("kind", kind.to_owned()),
+        ("kind", row.kind.word().to_owned()),
     ]
 }
 

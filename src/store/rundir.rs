@@ -1,7 +1,7 @@
 //! The private directory of a run: journal, what is staged, what undo puts back, archives.
 //!
-//! Names are `name` or `directory/name`; the one directory is made on the first write. Files have mode 0600, directories
-//! 0700, and links are never followed.
+//! Names are `name` or `directory/name`; the one directory is made on the first write. Files have mode 0600 unless they are
+//! published, directories 0700, and links are never followed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -22,6 +22,9 @@ use super::{StoreError, failed, is_plain, retry};
 
 /// The largest file of a run directory that is read, in bytes: 64 MiB.
 pub const LIMIT: u64 = 64 << 20;
+
+/// The mode of files: for their owner only.
+const OWNER: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// How many files are brought to the disk at once.
 const SYNCERS: usize = 8;
@@ -73,9 +76,19 @@ impl RunDir {
     ///
     /// [`StoreError::BadName`], [`StoreError::Write`], [`StoreError::Sync`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put(name, bytes, Durable::Now)?;
+        self.put(name, bytes, OWNER, Durable::Now)?;
         self.pending().remove(name);
         Ok(())
+    }
+
+    /// As [`RunDir::write`], for everybody to read: nothing secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::write`].
+    pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let everybody = OWNER | Mode::RGRP | Mode::ROTH;
+        self.put(name, bytes, everybody, Durable::Now)
     }
 
     /// Writes a file that is only safe after the next [`RunDir::sync`]: for many files at once.
@@ -84,7 +97,7 @@ impl RunDir {
     ///
     /// As [`RunDir::write`].
     pub fn write_unsynced(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put(name, bytes, Durable::Later)?;
+        self.put(name, bytes, OWNER, Durable::Later)?;
         self.pending().insert(name.to_owned());
         Ok(())
     }
@@ -293,14 +306,20 @@ impl RunDir {
             .collect())
     }
 
-    fn put(&self, name: &str, bytes: &[u8], durable: Durable) -> Result<(), StoreError> {
+    fn put(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mode: Mode,
+        durable: Durable,
+    ) -> Result<(), StoreError> {
         let spot = self.spot(name, Missing::Made)?;
         let temp = format!(".{}.new", spot.name);
         let directory = spot.directory();
         let write = || {
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let open = || rustix::fs::openat(directory, &temp, flags, Mode::RUSR | Mode::WUSR);
+            let open = || rustix::fs::openat(directory, &temp, flags, OWNER);
             let file = match open() {
                 // A write that died left it.
                 Err(Errno::EXIST) => {
@@ -309,6 +328,10 @@ impl RunDir {
                 },
                 other => other?,
             };
+            if mode != OWNER {
+                // Not by openat itself, which subtracts the umask.
+                rustix::fs::fchmod(&file, mode)?;
+            }
             write_all(file.as_fd(), bytes)?;
             if durable == Durable::Now {
                 retry(|| rustix::fs::fsync(&file))?;
@@ -329,8 +352,7 @@ impl RunDir {
     fn open_to_write(&self, name: &str, how: OFlags) -> Result<File, StoreError> {
         let spot = self.spot(name, Missing::Made)?;
         let flags = how | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, mode))
+        let file = retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, OWNER))
             .map_err(failed!(Write, spot.path))?;
         sync_directory(spot.directory().as_fd(), &spot.path)?;
         Ok(file.into())

@@ -94,6 +94,51 @@ fn a_bundle_where_the_controller_manager_signs_is_caught_before_a_restart() {
     assert_eq!(lab.sandboxes("cp1"), sandboxes);
 }
 
+#[test]
+fn a_ca_below_another_with_an_odd_name_rescues_like_any() {
+    let lab = ControlPlane::one();
+    let line = "mkdir /root/new /root/company; cd /root/company
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.crt -days 3650 -subj /CN=Root 2>/dev/null
+        openssl req -utf8 -newkey rsa:2048 -nodes -keyout ../new/ca.key -out below.csr \
+            -subj '/O=Bank für Müller/OU=Süd/OU=Öffentlich/CN=Notfall-CA' 2>/dev/null
+        printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n' >ext
+        openssl x509 -req -in below.csr -CA root.crt -CAkey root.key -set_serial 7 -days 3000 -extfile ext -out below.crt 2>/dev/null
+        cat below.crt root.crt >../new/ca.crt";
+    lab.shell("cp1", line);
+    for phase in ["trust", "sign", "drop"] {
+        let words = ["ca", "rotate", phase, "--from", "/root/new", "--yes"];
+        lab.kit("cp1", &words).ok();
+    }
+    lab.assert_recovered("cp1");
+    lab.lab("expire", &[]);
+    lab.lab("power-cycle", &[]);
+    lab.assert_down("cp1");
+    lab.rescue("cp1");
+    lab.assert_recovered("cp1");
+    assert_nothing_to_do(&lab, "cp1");
+    let issuer = "openssl x509 -in /etc/kubernetes/pki/apiserver.crt -noout -issuer -nameopt utf8,sep_multiline";
+    lab.exec("cp1", &["sh", "-c", issuer])
+        .ok()
+        .says("OU=Süd OU=Öffentlich CN=Notfall-CA");
+}
+
+#[test]
+fn another_cas_key_signs_nothing() {
+    let lab = ControlPlane::one();
+    lab.lab("expire", &[]);
+    lab.lab("power-cycle", &[]);
+    let swap = "cd /etc/kubernetes/pki; mv ca.key own.key; cp front-proxy-ca.key ca.key";
+    lab.shell("cp1", swap);
+    let before = lab.listing("cp1");
+    lab.kit("cp1", &["run", "--yes"])
+        .exits(5)
+        .says("RK0105 CA ca (/etc/kubernetes/pki/ca.key) does not match its private key");
+    assert_eq!(lab.listing("cp1"), before);
+    lab.shell("cp1", "cd /etc/kubernetes/pki; mv own.key ca.key");
+    lab.rescue("cp1");
+    lab.assert_recovered("cp1");
+}
+
 /// Pods, joining nodes and aggregated APIs learn whom to trust from these three.
 fn assert_api_holds_the_ca(lab: &ControlPlane, node: &str) {
     let ca = lab.shell(node, "cat /etc/kubernetes/pki/ca.crt");

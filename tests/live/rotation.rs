@@ -208,6 +208,11 @@ fn each_phase_is_undone_on_the_running_node() {
         assert_eq!(lab.listing("cp1"), state);
         lab.assert_recovered("cp1");
     }
+    assert_forgotten(
+        &lab,
+        &["cp1"],
+        &lab.shell("cp1", &format!("cat {NEW}/ca.crt")),
+    );
 }
 
 #[test]
@@ -249,6 +254,19 @@ fn the_companys_ca_takes_over_and_its_key_stays_elsewhere() {
         lab.shell("cp1", served)
             .contains("Verify return code: 0 (ok)")
     );
+}
+
+#[test]
+fn a_lost_key_is_followed_by_another_before_the_controller_manager_misses_it() {
+    let lab = ControlPlane::one();
+    lab.shell("cp1", &format!("rm {PKI}/ca.key"));
+    lab.kit("cp1", &["inspect"]).exits(3).says("RK0021");
+    begin(&lab, &["ca"]);
+    for phase in ["trust", "sign", "drop"] {
+        turn(&lab, "cp1", phase).ok();
+        lab.assert_recovered("cp1");
+    }
+    assert_nothing_to_do(&lab, "cp1");
 }
 
 #[test]

@@ -26,7 +26,7 @@ type Values = BTreeMap<String, Option<PathBuf>>;
 /// Its flags are not in a manifest, so that they cannot be changed here.
 pub(super) fn apart(
     authority: &AuthorityState,
-    signing: &[&Cert],
+    signing: Option<&Cert>,
     inventory: &Inventory,
     profile: &Profile,
 ) -> Result<Vec<(String, Replacement)>, Finding> {
@@ -47,10 +47,7 @@ pub(super) fn apart(
         return Err(refusal(authority, &text, hint));
     };
     let own = own_file(authority);
-    let pem: String = signing
-        .first()
-        .map(|cert| cert.to_pem())
-        .unwrap_or_default();
+    let pem = signing.map(Cert::to_pem).unwrap_or_default();
     let values: Values = shared
         .into_iter()
         .map(|flag| (flag, Some(own.clone())))

@@ -1,12 +1,40 @@
-//! The days that are left, before and after, as bars.
+//! The days that are left, at one time or at two, as bars.
 
 use super::markup::Html;
 
-/// One certificate: its name and the days that were and are left.
+/// One certificate: its name and the days that are left at each moment of the chart.
 pub(super) struct Bar {
     pub(super) id: String,
-    pub(super) before: Option<i64>,
-    pub(super) after: Option<i64>,
+    pub(super) days: Vec<Option<i64>>,
+}
+
+/// When the days are counted.
+#[derive(Clone, Copy)]
+pub(super) enum Moments {
+    BeforeAndAfter,
+    Now,
+}
+
+impl Moments {
+    /// Their names, which are classes, too.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::BeforeAndAfter => &["before", "after"],
+            Self::Now => &["now"],
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::BeforeAndAfter => {
+                "One row for each certificate: the upper bar before, the lower bar after. \
+                 Bars to the left of the line at 0 have expired."
+            },
+            Self::Now => {
+                "One row for each certificate. Bars to the left of the line at 0 have expired."
+            },
+        }
+    }
 }
 
 /// Days beyond which a bar is cut: authorities live for years, and would make leaves invisible.
@@ -20,10 +48,11 @@ const ROW: i64 = 26;
 const TOP: i64 = 24;
 
 /// Draws the bars as inline SVG; the same numbers stand in the table below it.
-pub(super) fn chart(bars: &[Bar]) -> Html {
+pub(super) fn chart(bars: &[Bar], moments: Moments) -> Html {
     let days = || {
         bars.iter()
-            .flat_map(|bar| [bar.before, bar.after])
+            .flat_map(|bar| &bar.days)
+            .copied()
             .flatten()
             .map(clamped)
     };
@@ -37,11 +66,9 @@ pub(super) fn chart(bars: &[Bar]) -> Html {
     let rows = bars
         .iter()
         .zip(0i64..)
-        .map(|(bar, index)| row(bar, TOP + ROW * index, &scale));
+        .map(|(bar, index)| row(bar, TOP + ROW * index, &scale, moments));
     let title = Html::text("Days of validity left").with("title", &[("id", "chart-title")]);
-    let about = "One row for each certificate: the upper bar before, the lower bar after. \
-                 Bars to the left of the line at 0 have expired.";
-    let about = Html::text(about).with("desc", &[("id", "chart-about")]);
+    let about = Html::text(moments.about()).with("desc", &[("id", "chart-about")]);
     let view = format!("0 0 {} {height}", LABEL + PLOT + NUMBERS);
     let svg = Html::join([title, about, lines, Html::join(rows)]).with(
         "svg",
@@ -52,31 +79,30 @@ pub(super) fn chart(bars: &[Bar]) -> Html {
             ("class", "chart"),
         ],
     );
-    let keys = [("before", "before"), ("after", "after")].map(|(class, word)| {
+    let keys = moments.names().iter().map(|word| {
         let mark = Html::default().with(
             "span",
-            &[("class", &format!("key {class}")), ("aria-hidden", "true")],
+            &[("class", &format!("key {word}")), ("aria-hidden", "true")],
         );
         Html::spaced([mark, Html::text(word)]).within("span")
     });
     let unit = Html::text(format!("days left; bars end at {LIMIT} days"));
-    let caption = Html::spaced(keys.into_iter().chain([unit])).within("figcaption");
+    let caption = Html::spaced(keys.chain([unit])).within("figcaption");
     Html::join([svg, caption]).within("figure")
 }
 
-fn row(bar: &Bar, y: i64, scale: &Scale) -> Html {
+fn row(bar: &Bar, y: i64, scale: &Scale, moments: Moments) -> Html {
     let label = text(LABEL - 8, y + 14, "end", &bar.id);
-    let said = |days: Option<i64>| days.map_or_else(|| "none".to_owned(), signed);
-    let numbers = format!("{} → {}", said(bar.before), said(bar.after));
-    let numbers = text(LABEL + PLOT + 8, y + 14, "start", &numbers);
-    let before = bar.before.map(|days| scale.bar(days, y + 1, "before"));
-    let after = bar.after.map(|days| scale.bar(days, y + 11, "after"));
-    Html::join(
-        [Some(label), before, after, Some(numbers)]
-            .into_iter()
-            .flatten(),
-    )
-    .within("g")
+    let said = |days: &Option<i64>| days.map_or_else(|| "none".to_owned(), signed);
+    let numbers: Vec<String> = bar.days.iter().map(said).collect();
+    let numbers = text(LABEL + PLOT + 8, y + 14, "start", &numbers.join(" → "));
+    // A single bar stands in the middle of its row.
+    let top = if bar.days.len() == 1 { 6 } else { 1 };
+    let tops = (0i64..).map(|index| y + top + 10 * index);
+    let bars = bar.days.iter().zip(moments.names()).zip(tops);
+    let bars = bars.filter_map(|((days, class), y)| Some(scale.bar((*days)?, y, class)));
+    let parts = std::iter::once(label).chain(bars).chain([numbers]);
+    Html::join(parts).within("g")
 }
 
 /// From days to pixels.

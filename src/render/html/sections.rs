@@ -11,7 +11,7 @@ use crate::pki::utc::Utc;
 use crate::verification::{Check, Outcome};
 
 use super::ReportView;
-use super::chart::{self, Bar, signed};
+use super::chart::{self, Bar, Moments, signed};
 use super::markup::{Html, badge, list, paragraph, table};
 
 /// How far ahead the report looks: what ends within it is `expiring`; in seconds.
@@ -76,7 +76,7 @@ pub(super) fn certificates(view: &ReportView) -> Html {
     ];
     let rows = states.iter().map(States::cells).collect();
     Html::join([
-        chart::chart(&bars),
+        chart::chart(&bars, Moments::BeforeAndAfter),
         table("Every certificate that was found", &heads, rows),
     ])
 }
@@ -93,8 +93,7 @@ impl States<'_> {
         let days = |row: &Option<Row>| row.as_ref().and_then(residual_days);
         Bar {
             id: self.row.id.clone(),
-            before: days(&self.before),
-            after: days(&self.after),
+            days: vec![days(&self.before), days(&self.after)],
         }
     }
 
@@ -144,7 +143,7 @@ pub(super) fn verification(view: &ReportView) -> Html {
 }
 
 /// A row for each subject, a column for each name of a check, both in the order of the checks.
-fn matrix(checks: &[Check]) -> Html {
+pub(super) fn matrix(checks: &[Check]) -> Html {
     let mut names: Vec<&str> = Vec::new();
     let mut subjects: Vec<&str> = Vec::new();
     let mut cells: BTreeMap<(&str, &str), &Outcome> = BTreeMap::new();
@@ -212,18 +211,19 @@ pub(super) fn remains(view: &ReportView) -> Html {
     } else if view.left.is_empty() {
         parts.push(paragraph("Nothing is wrong with the files now."));
     } else {
-        let rows = view.left.iter().map(|f| {
-            let hint = Html::text(&f.hint).with("p", &[("class", "hint")]);
-            finding(f, Html::join([Html::text(&f.text), hint]))
-        });
-        let rows = rows.collect();
-        parts.push(table(
-            "Findings now",
-            &["Of", "Severity", "Code", "Finding and what to do"],
-            rows,
-        ));
+        parts.push(findings(view.left));
     }
     Html::join(parts)
+}
+
+/// Findings as they are now, each with what to do.
+pub(super) fn findings(findings: &[Finding]) -> Html {
+    let rows = findings.iter().map(|f| {
+        let hint = Html::text(&f.hint).with("p", &[("class", "hint")]);
+        finding(f, Html::join([Html::text(&f.text), hint]))
+    });
+    let heads = ["Of", "Severity", "Code", "Finding and what to do"];
+    table("Findings now", &heads, rows.collect())
 }
 
 /// The commands of the audit's own `VERIFY.txt`.
@@ -248,33 +248,37 @@ fn finding(finding: &Finding, text: Html) -> Vec<Html> {
 }
 
 /// State, end and days left of a certificate at one time.
-fn state(row: Option<&Row>) -> [Html; 3] {
+pub(super) fn state(row: Option<&Row>) -> [Html; 3] {
     let Some(row) = row else {
         return [badge("mute", "not seen"), Html::text("–"), Html::text("–")];
     };
-    let tone = match row.status {
-        Status::Ok => "good",
-        Status::Expiring => "warn",
-        _ => "bad",
-    };
     let none = || Html::text("–");
     let days = residual_days(row).map(|days| Html::text(signed(days)));
-    let word = row.status.word().replace('_', " ");
     [
-        badge(tone, &word),
+        status(row.status),
         row.not_after.map_or_else(none, Html::time),
         days.unwrap_or_else(none)
             .with("span", &[("class", "number")]),
     ]
 }
 
+/// The state of a certificate as a badge.
+pub(super) fn status(status: Status) -> Html {
+    let tone = match status {
+        Status::Ok => "good",
+        Status::Expiring => "warn",
+        _ => "bad",
+    };
+    badge(tone, &status.word().replace('_', " "))
+}
+
 /// Whole days; a certificate that has expired today has -1.
-fn residual_days(row: &Row) -> Option<i64> {
+pub(super) fn residual_days(row: &Row) -> Option<i64> {
     row.residual_seconds
         .map(|seconds| seconds.div_euclid(Utc::DAY))
 }
 
-fn outcome(outcome: &Outcome) -> Html {
+pub(super) fn outcome(outcome: &Outcome) -> Html {
     match outcome {
         Outcome::Fail(_) => badge("bad", "failed"),
         Outcome::Pass => badge("good", "pass"),
