@@ -2,7 +2,7 @@
 //! INPUTS: the binary and what is made from the command line's definition; what is compiled in; a key that signs.
 //! OUTPUTS: files, the same to the byte whenever they are built from the same inputs, as `SHA256SUMS` lists them.
 //!
-//! The list comes first, as [`UNFINISHED`], and gets its own name last: a stick that was pulled out in between says what it
+//! The list comes first, as `SHA256SUMS.unfinished`, and gets its own name last: a stick that was pulled out in between says what it
 //! should have. Names are those that FAT keeps: no links, one directory deep, no two that differ in case alone.
 
 mod contents;
@@ -127,7 +127,7 @@ pub enum KitError {
     },
 }
 
-/// Builds a kit in a directory that is absent or empty, or holds a kit that is replaced: `files` and [`contents`].
+/// Builds a kit in a directory that is absent or empty, or holds a kit that is replaced: `files` and [`contents()`].
 /// Everything gets the time `at`.
 ///
 /// # Errors

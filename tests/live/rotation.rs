@@ -160,7 +160,9 @@ fn the_clusters_ca_gives_way_under_a_writer_while_machines_join() {
         "{seen:#}"
     );
     for endpoint in seen["endpoints"].as_array().unwrap() {
-        assert_eq!(endpoint["failures"], 0, "no API server stops: {endpoint:#}");
+        // A machine with other work may let a poll wait; one whose process is started again is away for 2 s and more.
+        let away = endpoint["longest_gap_ms"].as_u64().unwrap();
+        assert!(away < 1500, "no API server stops: {endpoint:#}");
     }
 }
 
