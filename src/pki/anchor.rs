@@ -12,17 +12,17 @@ pub struct Anchors {
     pub former: Vec<Digest>,
 }
 
-/// How a copy of authorities' certificates compares with their files.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// How a copy of authorities' certificates compares with their files; the worst is the greatest.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Copied {
     /// It holds none of them.
     Foreign,
-    /// It lacks one that signs.
-    Outdated,
-    /// It holds those that sign, and lacks one that is to come, or holds one that nobody is to trust.
-    Different,
     /// It holds them all.
     Same,
+    /// It holds those that sign, and lacks one that is to come, or holds one that nobody is to trust.
+    Different,
+    /// It lacks one that signs.
+    Outdated,
 }
 
 /// Whether one authority's certificate can take the other's place without anybody else's doing: what it signed names the

@@ -111,10 +111,8 @@ fn of_pods(kube: &Kube, anchors: &Anchors) -> Result<Option<Copy>, KubeError> {
     let seen: Vec<(&str, Copied)> = seen
         .filter(|(_, state)| *state != Copied::Foreign)
         .collect();
-    let with = |wanted: Copied| seen.iter().find(move |(_, state)| *state == wanted);
-    let first = with(Copied::Outdated)
-        .or_else(|| with(Copied::Different))
-        .or_else(|| seen.first());
+    // Of several that are equally bad the last is taken: from behind, the first.
+    let first = seen.iter().rev().max_by_key(|(_, state)| *state);
     Ok(first.map(|(namespace, state)| Copy {
         subject: format!("configmap {namespace}/kube-root-ca.crt"),
         state: *state,
@@ -134,12 +132,7 @@ fn of_servers(kube: &Kube, anchors: &Anchors) -> Result<Option<Copy>, KubeError>
         if state == Copied::Foreign {
             continue;
         }
-        let outdated = worst == Some(Copied::Outdated);
-        worst = if outdated || (state == Copied::Same && worst.is_some()) {
-            worst
-        } else {
-            Some(state)
-        };
+        worst = worst.max(Some(state));
         // What is to be added is added by each API server; what is to go is our business.
         let mended = anchors.mended(certs.clone());
         if mended.len() < certs.len() {
@@ -194,10 +187,8 @@ fn with_bundle(path: &str, object: &Value, member: &str, anchors: &Anchors) -> O
             *data = encoded(&anchors.mended(certs));
         }
     });
-    let with = |wanted| states.contains(&wanted).then_some(wanted);
-    let state = with(Copied::Outdated)
-        .or_else(|| with(Copied::Different))
-        .or_else(|| with(Copied::Same))?;
+    let worst = states.into_iter().max();
+    let state = worst.filter(|state| *state != Copied::Foreign)?;
     let kind = path.rsplit('/').next().unwrap_or_default();
     let version = &object["metadata"]["resourceVersion"];
     let change = json!({ "metadata": { "resourceVersion": version }, member: below });
