@@ -27,6 +27,8 @@ pub(super) struct Context<'a> {
     pub(super) global: &'a Global,
     pub(super) painter: Painter,
     pub(super) watch: Stopwatch,
+    /// Whether nothing but text may be printed.
+    plain: bool,
     words: &'a [OsString],
     signal: Arc<AtomicUsize>,
     binary: Binary,
@@ -49,10 +51,12 @@ impl<'a> Context<'a> {
             Color::Never => Colour::Never,
         };
         let no_colour = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let plain = no_colour || environment("TERM").is_some_and(|value| value == "dumb");
         Self {
             global,
-            painter: Painter::new(colour, no_colour),
+            painter: Painter::new(colour, plain),
             watch: Stopwatch::start(),
+            plain,
             words,
             signal: Arc::default(),
             binary: Binary {
@@ -152,6 +156,7 @@ impl<'a> Context<'a> {
         match self.global.progress {
             Some(ProgressForm::Json) => Mode::Json,
             None if self.global.quiet || self.json() => Mode::Silent,
+            None if self.plain => Mode::Lines,
             None => Mode::Bar,
         }
     }

@@ -1,10 +1,13 @@
-//! Progress: a bar on a terminal, lines of JSON for programs, nothing otherwise.
+//! Progress: a bar on a terminal, lines on a plain one, lines of JSON for programs, nothing otherwise.
+
+use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::apply::Event;
 use crate::journal::Way;
 use crate::pki::name::printable;
+use crate::render::text::labelled;
 use crate::terminal::tell;
 
 /// How progress is shown.
@@ -14,6 +17,8 @@ pub enum Mode {
     Bar,
     /// One JSON object a line on stderr.
     Json,
+    /// A line for each process on stderr, if that is a terminal: one that can move no cursor.
+    Lines,
     /// Not at all.
     Silent,
 }
@@ -29,10 +34,10 @@ impl Progress {
     pub fn new(mode: Mode, steps: usize) -> Self {
         let target = match mode {
             Mode::Bar => ProgressDrawTarget::stderr(),
-            Mode::Json | Mode::Silent => ProgressDrawTarget::hidden(),
+            Mode::Json | Mode::Lines | Mode::Silent => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
-        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {wide_msg}");
+        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:20}] {pos}/{len} {wide_msg}");
         bar.set_style(
             style
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -62,7 +67,11 @@ impl Progress {
             let line = serde_json::json!({ "event": what, "subject": subject });
             tell(&format!("{line}\n"));
         }
-        self.bar.set_message(format!("{what} {subject}"));
+        let process = matches!(event, Event::Converging { .. } | Event::Converged { .. });
+        if self.mode == Mode::Lines && process && io::stderr().is_terminal() {
+            tell(&labelled(what, what, &subject));
+        }
+        self.bar.set_message(format!("{what} {}", short(&subject)));
         if !matches!(event, Event::Converging { .. }) {
             self.bar.inc(1);
         }
@@ -72,4 +81,10 @@ impl Progress {
     pub fn done(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The last two parts of a path, so that a narrow terminal shows its name.
+fn short(subject: &str) -> &str {
+    let mut slashes = subject.rmatch_indices('/').map(|(at, _)| at + 1);
+    slashes.nth(1).map_or(subject, |at| &subject[at..])
 }
