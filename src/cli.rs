@@ -24,6 +24,7 @@ mod rotate;
 mod run;
 mod runs;
 mod verify;
+mod would;
 
 use clap::FromArgMatches;
 use clap::error::ErrorKind;

@@ -143,14 +143,14 @@ impl Terms<'_> {
     /// The binding that gives the role to the user of a certificate.
     pub fn for_user(&self, user: &str) -> Manifest {
         let subject =
-            format!("{{apiGroup: rbac.authorization.k8s.io, kind: User, name: \"{user}\"}}");
+            format!("kind: User\n  apiGroup: rbac.authorization.k8s.io\n  name: \"{user}\"");
         self.binding(user, &subject)
     }
 
     /// The account, the binding that gives it the role, and with `secret` its token, in the order in which they are made.
     pub fn for_account(&self, secret: bool) -> Vec<Manifest> {
         let name = account(self.run);
-        let subject = format!("{{kind: ServiceAccount, namespace: {NAMESPACE}, name: \"{name}\"}}");
+        let subject = format!("kind: ServiceAccount\n  namespace: {NAMESPACE}\n  name: \"{name}\"");
         let mut all = vec![
             self.filled(ACCOUNTS, &name, template::ACCOUNT, ""),
             self.binding(&name, &subject),
@@ -236,7 +236,8 @@ mod tests {
         );
         let lines = [
             "  name: \"system:aggregate-to-view\"",
-            "- {apiGroup: rbac.authorization.k8s.io, kind: User, name: \"rescue-kit:break-glass:20261122T081543Z-1f2e3d\"}",
+            "- kind: User",
+            "  name: \"rescue-kit:break-glass:20261122T081543Z-1f2e3d\"",
             "    rescue-kit/until: \"1970-01-01T00:00:00Z\"",
             "    app.kubernetes.io/managed-by: rescue-kit",
         ];
@@ -252,10 +253,8 @@ mod tests {
         let name = "rescue-kit-break-glass-20261122t081543z-1f2e3d";
         assert_eq!(paths[0], format!("{ACCOUNTS}/{name}"));
         assert_eq!(paths[2], format!("{SECRETS}/{name}"));
-        assert!(
-            all.iter().all(|object| !object.text.contains('{')
-                || object.text.contains("kind: ServiceAccount, "))
-        );
+        // No hole is left.
+        assert!(all.iter().all(|object| !object.text.contains('{')));
     }
 
     #[test]

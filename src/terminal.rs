@@ -12,7 +12,7 @@ use crate::render::text::{Paint, Tone};
 /// When to colour.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Colour {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal that may show more than plain text.
     Auto,
     /// Always.
     Always,
@@ -26,12 +26,12 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// Decides once; `no_colour` is what the environment says.
-    pub fn new(colour: Colour, no_colour: bool) -> Self {
+    /// Decides once; `plain` is what the environment says.
+    pub fn new(colour: Colour, plain: bool) -> Self {
         let style = match colour {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => !no_colour && io::stdout().is_terminal(),
+            Colour::Auto => !plain && io::stdout().is_terminal(),
         };
         Self { style }
     }

@@ -275,7 +275,7 @@ pub(crate) fn redacted(text: &str, patterns: &[&str]) -> String {
             let here = &chars[at..at + shape.len()];
             if here.iter().zip(&shape).all(|(c, s)| fits(*c, *s)) {
                 for (c, s) in chars[at..at + shape.len()].iter_mut().zip(&shape) {
-                    if matches!(s, '9' | 'h') {
+                    if matches!(s, '9' | 'h' | '@') {
                         *c = '#';
                     }
                 }
@@ -285,11 +285,12 @@ pub(crate) fn redacted(text: &str, patterns: &[&str]) -> String {
     chars.into_iter().collect()
 }
 
-/// In a pattern `9` is a digit, `h` a hexadecimal digit, anything else is itself.
+/// In a pattern `9` is a digit, `h` a hexadecimal digit, `@` one of base64, anything else is itself.
 fn fits(c: char, shape: char) -> bool {
     match shape {
         '9' => c.is_ascii_digit(),
         'h' => c.is_ascii_hexdigit(),
+        '@' => c.is_ascii_alphanumeric() || matches!(c, '+' | '/'),
         _ => c == shape,
     }
 }

@@ -143,15 +143,15 @@ fn the_command_that_is_shown_does_the_same() {
 fn to_quit_at_any_question_changes_nothing() {
     let node = Node::real("p256", "expired");
     let before = node.snapshot();
-    for count in 0..QUESTIONS.len() {
+    for (count, (question, _)) in QUESTIONS.iter().enumerate() {
         let mut terminal = guide(&node);
         answer_first(&mut terminal, count);
-        answer(&mut terminal, QUESTIONS[count].0, "q");
+        answer(&mut terminal, question, "q");
         terminal.wait_for("nothing was changed");
         assert_eq!(terminal.exit(), 4, "question {count}");
         let mut terminal = guide(&node);
         answer_first(&mut terminal, count);
-        terminal.wait_for(QUESTIONS[count].0);
+        terminal.wait_for(question);
         terminal.wait_for("(< back, q quit):");
         terminal.press(Key::CtrlD);
         assert_eq!(terminal.exit(), 4, "question {count}");
@@ -164,10 +164,10 @@ fn to_quit_at_any_question_changes_nothing() {
 fn an_interrupt_or_a_dropped_line_at_any_question_changes_nothing() {
     let node = Node::real("p256", "expired");
     let before = node.snapshot();
-    for count in 0..QUESTIONS.len() {
+    for (count, (question, _)) in QUESTIONS.iter().enumerate() {
         let at = |terminal: &mut Terminal| {
             answer_first(terminal, count);
-            terminal.wait_for(QUESTIONS[count].0);
+            terminal.wait_for(question);
             terminal.wait_for("(< back, q quit):");
         };
         let mut terminal = guide(&node);

@@ -65,6 +65,7 @@ impl Key {
 /// A line of the emulated terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
+    /// Without blanks at its end, unless it was broken there.
     pub(crate) text: String,
     /// Whether it was too long, so that the terminal broke it at its edge.
     pub(crate) broken: bool,
@@ -270,8 +271,9 @@ impl Drop for Terminal {
 
 impl Row {
     fn new(text: &str, broken: bool) -> Self {
+        let text = if broken { text } else { text.trim_end() };
         Self {
-            text: text.trim_end().to_owned(),
+            text: text.to_owned(),
             broken,
         }
     }

@@ -33,6 +33,7 @@ mod real_output;
 mod rescue;
 mod rotation;
 mod runbook;
+mod screens;
 mod second_run;
 mod secrets;
 mod terminals;

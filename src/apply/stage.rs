@@ -177,7 +177,7 @@ fn issue_all(
         issue_one(stage, authorities, key.as_ref())
     })?;
     for stage in stages {
-        (hands.tell)(Event::Issued(stage.id.clone()));
+        (hands.tell)(Event::Issued(stage.credential.clone()));
     }
     let ids = stages.iter().map(|stage| stage.id.clone());
     Ok(ids.zip(issued).collect())

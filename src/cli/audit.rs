@@ -7,15 +7,16 @@ use serde_json::json;
 use crate::audit;
 use crate::cli::args::{Audit, LedgerFormat};
 use crate::cli::context::Context;
-use crate::cli::run;
+use crate::cli::{run, would};
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
-use crate::journal::{self, Body, Way};
+use crate::journal::{self, Body, Record, Way};
 use crate::ledger;
 use crate::pki::name::printable;
+use crate::render::text;
 use crate::run::{AUDIT, Run, json as to_json};
 use crate::terminal::say;
 
@@ -43,16 +44,24 @@ fn show(context: &Context, name: Option<&str>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     for record in run.records() {
-        say(&format!(
-            "{} {:>8} ms  {}\n",
-            record.at,
-            record.elapsed_ms,
-            told(&run, &record.body)
-        ));
+        let label = label(record);
+        say(&text::labelled(&label, &label, &told(&run, &record.body)));
     }
     let tarball = run.dir.path().join(AUDIT);
     say(&format!("audit  {}\n", tarball.display()));
     Ok(Exit::Done)
+}
+
+/// The time when a process took the run up; for what it did then, the seconds since it was started.
+fn label(record: &Record) -> String {
+    match record.body {
+        Body::Begin(_) | Body::Resume { .. } => record.at.to_string(),
+        _ => format!(
+            "{:>5}.{:03} s",
+            record.elapsed_ms / 1000,
+            record.elapsed_ms % 1000
+        ),
+    }
 }
 
 /// One line for one record.
@@ -170,6 +179,7 @@ fn verify(context: &Context, tarball: &Path, signer: Option<&Path>) -> Result<Ex
 }
 
 fn pack(context: &Context, name: Option<&str>, sign_key: Option<&Path>) -> Result<Exit, Failure> {
+    would::refuse(context, "the tarball of a run is packed again")?;
     let site = context.site()?;
     let run = open(&site, name)?;
     let key = sign_key.map(run::audit_key).transpose()?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::backup::Backup;
 use crate::cli::args::{BackupCommand, Keeping};
 use crate::cli::context::Context;
-use crate::cli::{plan, run};
+use crate::cli::{plan, run, would};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::failure::RescueError;
@@ -24,6 +24,7 @@ pub(super) fn backup(context: &Context, command: &BackupCommand) -> Result<Exit,
 }
 
 fn create(context: &Context, to: Option<&Path>) -> Result<Exit, Failure> {
+    would::refuse(context, "a backup is a new file")?;
     let site = context.site()?;
     let _lock = site.lock()?;
     let (kept, backup) = site.make_backup(to)?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::args::{CaBundle, CaCommand, CaInit, Keeping, PolicyArgs};
 use crate::cli::context::Context;
-use crate::cli::{rotate, run};
+use crate::cli::{rotate, run, would};
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -46,6 +46,7 @@ fn renew(
 }
 
 fn export(context: &Context, out: &Path) -> Result<Exit, Failure> {
+    would::refuse(context, "certificates are copied, and none is replaced")?;
     let written = context.site()?.export_authorities(out)?;
     Ok(report(context, &written))
 }
@@ -56,6 +57,7 @@ fn begin(context: &Context, init: &CaInit) -> Result<Exit, Failure> {
         let text = format!("{} {error}", init.template.display());
         Failure::usage(text, "see templates/ca.json for the format")
     })?;
+    would::refuse(context, "a new CA is made, which nobody trusts yet")?;
     run::ask(
         context,
         &format!(
@@ -83,6 +85,7 @@ fn join(context: &Context, bundle: &CaBundle) -> Result<Exit, Failure> {
         say(&text);
         return Ok(Exit::Done);
     };
+    would::refuse(context, "a new file is written")?;
     Ok(report(context, &[ca::write_new(out, &text)?]))
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Context<'a> {
     pub(super) global: &'a Global,
     pub(super) painter: Painter,
     pub(super) watch: Stopwatch,
+    /// Whether nothing but text may be printed.
+    plain: bool,
     words: &'a [OsString],
     signal: Arc<AtomicUsize>,
     binary: Binary,
@@ -49,11 +51,13 @@ impl<'a> Context<'a> {
             Color::Auto => Colour::Auto,
             Color::Never => Colour::Never,
         };
-        let no_colour = environment("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
+        let no_colour = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let plain = no_colour || environment("TERM").is_some_and(|value| value == "dumb");
         Self {
             global,
-            painter: Painter::new(colour, no_colour),
+            painter: Painter::new(colour, plain),
             watch: Stopwatch::start(),
+            plain,
             words,
             signal: Arc::default(),
             binary: Binary {
@@ -169,9 +173,8 @@ impl<'a> Context<'a> {
         match self.global.progress {
             Some(ProgressForm::Json) => Mode::Json,
             None if self.global.quiet || self.json() => Mode::Silent,
-            None if self.is_guided && is_dumb() => Mode::Lines,
+            None if self.plain => Mode::Lines,
             None if self.is_guided => Mode::Steps,
-            None if is_dumb() => Mode::Silent,
             None => Mode::Bar,
         }
     }
@@ -194,11 +197,6 @@ pub(super) fn variable(name: &str) -> Option<String> {
 /// When what is built is said to have been made (reproducible-builds.org), in seconds since 1970.
 pub(super) fn source_date() -> Option<String> {
     environment("SOURCE_DATE_EPOCH").filter(|date| !date.is_empty())
-}
-
-/// Whether the terminal knows no escape sequences.
-fn is_dumb() -> bool {
-    environment("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// New files are for their owner only, and a crash leaves no memory behind.

@@ -102,7 +102,7 @@ fn show_made(context: &Context, inventory: &Inventory, made: &Generated, out: &P
     }
     if !context.global.quiet {
         for entry in &manifest.requests {
-            let label = format!("{:<26}", entry.file);
+            let label = format!("{:<28}", entry.file);
             let names: Vec<String> = entry.asks.sans.iter().map(ToString::to_string).collect();
             let text = format!(
                 "{} for {}; {}",

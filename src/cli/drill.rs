@@ -133,8 +133,9 @@ fn rescue(
     })?;
     let before = site.inspect(RENEW_BEFORE)?;
     if !context.json() {
-        let story = format!("drill: {}: {}\n", scenario.name(), scenario.story());
-        say(&format!("{story}\n--- before ---\n"));
+        let label = format!("{}:", scenario.name());
+        say(&text::labelled(&label, &label, scenario.story()));
+        say("\n--- before ---\n");
         let rows = listing::rows(&before.inventory, RENEW_BEFORE);
         let cause = before.cause.as_deref();
         say(&text::inspection(

@@ -115,7 +115,7 @@ fn told(built: &Built) -> String {
         |signer| format!("signed by {signer}\n"),
     );
     format!(
-        "{} files, {}.{} MB: {}\n{signer}read it back once the stick was out and in again: rescue-kit kit verify {}\n",
+        "{} files, {}.{} MB: {}\n{signer}read it back once the stick was out and in again:\n  rescue-kit kit verify {}\n",
         built.files.len(),
         built.bytes / 1_000_000,
         built.bytes / 100_000 % 10,

@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::site::{self, ProfileChoice};
 use crate::profile::builtin;
+use crate::render::text::labelled;
 use crate::store::Disk;
 use crate::terminal::say;
 
@@ -29,7 +30,8 @@ fn list(context: &Context) -> Result<Exit, Failure> {
         let profile = site::named(&ProfileChoice::Named(name.to_owned()))?;
         rows.push(json!({ "name": name, "title": profile.title, "certificates": profile.credential.len() }));
         if !context.json() {
-            say(&format!("{name:<24} {}\n", profile.title));
+            let label = format!("{name:<21}");
+            say(&labelled(&label, &label, &profile.title));
         }
     }
     if context.json() {
@@ -73,7 +75,8 @@ fn detect(context: &Context) -> Result<Exit, Failure> {
         for (name, fits, why) in &rows {
             let mark = if Some(*name) == detected { "*" } else { " " };
             let fits = if *fits { "fits" } else { "does not fit" };
-            say(&format!("{mark} {name}: {fits}: {why}\n"));
+            let label = format!("{mark} {name}: {fits}:");
+            say(&labelled(&label, &label, why));
         }
     }
     match detected {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::args::{CaBegin, CaRotate, RotateArgs, SaRotate};
 use crate::cli::context::Context;
-use crate::cli::{ca, run};
+use crate::cli::{ca, run, would};
 use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -78,6 +78,7 @@ fn begin_pairs(context: &Context, wish: Option<&str>, out: &Path) -> Result<Exit
 }
 
 fn ask_to_begin(context: &Context, out: &Path) -> Result<(), Failure> {
+    would::refuse(context, "new keys are made, which nobody trusts yet")?;
     let question = format!(
         "Make new keys, which nobody trusts yet, in {}?",
         out.display()

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::apply::Archive;
 use crate::cli::args::{Keeping, PolicyArgs};
 use crate::cli::context::Context;
-use crate::cli::plan;
+use crate::cli::{plan, would};
 use crate::clock::Stopwatch;
 use crate::config;
 use crate::diff::{self, Diff};
@@ -18,7 +18,7 @@ use crate::flow::failure::RescueError;
 use crate::flow::rescue::{Done, Means};
 use crate::flow::site::Site;
 use crate::inventory::Inventory;
-use crate::journal::{Converged, Meter, Verdict};
+use crate::journal::{Converged, Meter, Verdict, Way};
 use crate::pki::digest::Digest;
 use crate::pki::name::printable;
 use crate::place::Place;
@@ -150,6 +150,9 @@ pub(super) fn resume(
         Some(name) => chosen(&site, name)?,
         None => site.unfinished_run()?.ok_or(RescueError::NoRun("resume"))?,
     };
+    if context.global.check {
+        return would::go(context, &site, &name, Way::Forward);
+    }
     ask(context, &format!("Finish the run {name}?"))?;
     let done = with_means(context, keeping, 0, |means| site.resume(&name, means))??;
     Ok(finish(context, &done))
@@ -166,6 +169,9 @@ pub(super) fn rollback(
         Some(name) => chosen(&site, name)?,
         None => site.newest_run()?.ok_or(RescueError::NoRun("roll back"))?,
     };
+    if context.global.check {
+        return would::go(context, &site, &name, Way::Back);
+    }
     ask(
         context,
         &format!("Put back everything as it was before the run {name}?"),
@@ -351,7 +357,11 @@ fn summary(context: &Context, done: &Done) -> String {
     out.push_str(&format!("sha256  {}\n", done.audit.sha256));
     out.push_str(&format!("signer  {}\n", done.audit.fingerprint));
     if done.verdict == Verdict::Done {
-        out.push_str(&format!("undo    rescue-kit rollback {}\n", done.run));
+        out.push_str(&format!(
+            "undo    rescue-kit{} rollback {}\n",
+            on_root(context),
+            done.run
+        ));
         out.push_str(&text::remaining(
             &done.next(),
             done.verification.scope,
@@ -359,6 +369,15 @@ fn summary(context: &Context, done: &Done) -> String {
         ));
     }
     out
+}
+
+/// How a command to type names the root, unless it is the node's own.
+fn on_root(context: &Context) -> String {
+    let root = &context.global.root;
+    match root.parent() {
+        None => String::new(),
+        Some(_) => format!(" --root {}", root.display()),
+    }
 }
 
 /// What the JSON of a run says beside its envelope.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::args::Runs;
 use crate::cli::context::Context;
+use crate::cli::would;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::terminal::say;
@@ -34,6 +35,7 @@ pub(super) fn runs(context: &Context, command: &Runs) -> Result<Exit, Failure> {
             }
         },
         Runs::Prune { keep } => {
+            would::refuse(context, "see: rescue-kit runs list")?;
             let _lock = site.lock()?;
             let pruned = site.prune(*keep)?;
             if context.json() {

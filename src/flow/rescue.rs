@@ -18,6 +18,7 @@ use crate::live::{Check, Outcome};
 use crate::meter;
 use crate::observe::Depth;
 use crate::pki::digest::Digest;
+use crate::place::Place;
 use crate::plan::step::{Remaining, Slot};
 use crate::plan::{self, Plan, Policy};
 use crate::profile::Role;
@@ -221,24 +222,46 @@ impl Site {
     pub fn roll_back(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
         refuse_access(&run, name)?;
-        let places = apply::foreign_changes(&run, &self.disk)?;
+        self.refuse_irreversible(&run, name)?;
+        let inventory = self.observe(false, Depth::Running)?;
+        run.append(taken_up(Way::Back, means))?;
+        let actor = self.actor(&inventory, means);
+        let hands = self.hands(&inventory, actor.as_ref(), means, &|_| None);
+        self.drive(run, name, Way::Back, means, &hands)
+    }
+
+    /// The places that going on with a run, or back, leads to, in order. Nothing is changed; what would be refused is.
+    pub fn ahead(&self, name: &str, way: Way) -> Result<Vec<Place>, RescueError> {
+        let run = self.open_run(name)?;
+        refuse_access(&run, name)?;
+        let commits = run.plan.phases.commit.iter();
+        let open = journal::pending(run.records()).map(|(step, _)| step);
+        let placed = |id| open == Some(id) || journal::is_placed(run.records(), id);
+        if way == Way::Forward {
+            let left = commits.filter(|commit| !journal::is_placed(run.records(), &commit.id));
+            return Ok(left.map(|commit| commit.at.clone()).collect());
+        }
+        self.refuse_irreversible(&run, name)?;
+        let done = commits.rev().filter(|commit| placed(&commit.id));
+        Ok(done.map(|commit| commit.at.clone()).collect())
+    }
+
+    /// Refuses to go back where that would overwrite somebody's change, or where what it needs is gone.
+    fn refuse_irreversible(&self, run: &Run, name: &str) -> Result<(), RescueError> {
+        let places = apply::foreign_changes(run, &self.disk)?;
         if !places.is_empty() {
             return Err(RescueError::Foreign {
                 run: name.to_owned(),
                 places,
             });
         }
-        if let Some(what) = apply::lost_undo(&run)? {
+        if let Some(what) = apply::lost_undo(run)? {
             return Err(RescueError::Lost {
                 run: name.to_owned(),
                 what,
             });
         }
-        let inventory = self.observe(false, Depth::Running)?;
-        run.append(taken_up(Way::Back, means))?;
-        let actor = self.actor(&inventory, means);
-        let hands = self.hands(&inventory, actor.as_ref(), means, &|_| None);
-        self.drive(run, name, Way::Back, means, &hands)
+        Ok(())
     }
 
     /// Whoever does things to processes; nobody on a root that is not this system's.

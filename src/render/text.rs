@@ -102,8 +102,10 @@ pub fn plan(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
         text.push_str("\nnothing to do\n");
         return text;
     }
-    let head = format!("\nissue {} certificate(s)\n", plan.phases.stage.len());
-    text.push_str(&paint.paint(Tone::Heading, &head));
+    if !plan.phases.stage.is_empty() {
+        let head = format!("\nissue {} certificate(s)\n", plan.phases.stage.len());
+        text.push_str(&paint.paint(Tone::Heading, &head));
+    }
     for stage in &plan.phases.stage {
         text.push_str(&issue(stage, plan.at));
         text.push_str(&advice(stage, inventory));
@@ -364,16 +366,16 @@ fn issue(stage: &Stage, now: Utc) -> String {
         } else {
             "keeps"
         };
-        let line = format!("{verb} {}: {}", name.san, printable(&name.why));
-        let indent = format!("{:28}", "");
-        text.push_str(&labelled(&indent, &indent, &line));
+        let line = format!("{}: {}", name.san, printable(&name.why));
+        let label = format!("{:28} {verb}", "");
+        text.push_str(&labelled(&label, &label, &line));
     }
     text
 }
 
 /// Names that nobody asked for and that might be meant.
 fn advice(stage: &Stage, inventory: &Inventory) -> String {
-    let indent = format!("{:28}", "");
+    let label = format!("{:28} without", "");
     let advised = inventory
         .credential(&stage.credential)
         .map_or(&[][..], |c| &c.advised);
@@ -384,10 +386,10 @@ fn advice(stage: &Stage, inventory: &Inventory) -> String {
         .map(|name| {
             let why = printable(&name.why);
             let line = format!(
-                "without {}: {why}; --san {}={}",
+                "{}: {why}; --san {}={}",
                 name.san, stage.credential, name.san
             );
-            labelled(&indent, &indent, &line)
+            labelled(&label, &label, &line)
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! Progress: a bar on a terminal, each step for a person who follows, lines of JSON for programs, nothing otherwise.
 
 use std::cell::{Cell, RefCell};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,7 +19,7 @@ pub enum Mode {
     Bar,
     /// One JSON object a line on stderr.
     Json,
-    /// A line on stderr for what is done to each process, on terminals that know no more.
+    /// A line on stderr for what is done to each process, if that is a terminal: one that can move no cursor.
     Lines,
     /// Not at all.
     Silent,
@@ -45,7 +46,7 @@ impl Progress {
             Mode::Json | Mode::Lines | Mode::Silent => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
-        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {wide_msg}");
+        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:20}] {pos}/{len} {wide_msg}");
         bar.set_style(
             style
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -91,7 +92,7 @@ impl Progress {
                 self.bar
                     .set_message(format!("{what} {subject}, usually {usual} s"));
             },
-            _ => self.bar.set_message(format!("{what} {subject}")),
+            _ => self.bar.set_message(format!("{what} {}", short(&subject))),
         }
         self.follow(event);
         if !matches!(event, Event::Converging { .. }) {
@@ -135,9 +136,9 @@ impl Progress {
         let label = format!("{:>2}:{:02} ", seconds / 60, seconds % 60);
         let line = labelled(&label, &label, text);
         match self.mode {
-            Mode::Lines => tell(&line),
+            Mode::Lines if io::stderr().is_terminal() => tell(&line),
             Mode::Steps => self.bar.suspend(|| tell(&line)),
-            Mode::Bar | Mode::Json | Mode::Silent => {},
+            Mode::Bar | Mode::Json | Mode::Lines | Mode::Silent => {},
         }
     }
 
@@ -146,4 +147,10 @@ impl Progress {
         self.sums();
         self.bar.finish_and_clear();
     }
+}
+
+/// The last two parts of a path, so that a narrow terminal shows its name.
+fn short(subject: &str) -> &str {
+    let mut slashes = subject.rmatch_indices('/').map(|(at, _)| at + 1);
+    slashes.nth(1).map_or(subject, |at| &subject[at..])
 }
