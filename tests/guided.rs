@@ -2,6 +2,7 @@
 
 mod half_way;
 mod patients;
+mod seen;
 
 use std::path::Path;
 
@@ -32,8 +33,7 @@ fn guide(node: &Node) -> Terminal {
 /// Waits for a question and types a line.
 #[track_caller]
 fn answer(terminal: &mut Terminal, question: &str, line: &str) {
-    terminal.wait_for(question);
-    terminal.wait_for("(< back, q quit):");
+    terminal.wait_for_prompt(question, "(< back, q quit):");
     terminal.type_text(line);
     terminal.press(Key::Enter);
 }
@@ -151,8 +151,7 @@ fn to_quit_at_any_question_changes_nothing() {
         assert_eq!(terminal.exit(), 4, "question {count}");
         let mut terminal = guide(&node);
         answer_first(&mut terminal, count);
-        terminal.wait_for(question);
-        terminal.wait_for("(< back, q quit):");
+        terminal.wait_for_prompt(question, "(< back, q quit):");
         terminal.press(Key::CtrlD);
         assert_eq!(terminal.exit(), 4, "question {count}");
     }
@@ -167,8 +166,7 @@ fn an_interrupt_or_a_dropped_line_at_any_question_changes_nothing() {
     for (count, (question, _)) in QUESTIONS.iter().enumerate() {
         let at = |terminal: &mut Terminal| {
             answer_first(terminal, count);
-            terminal.wait_for(question);
-            terminal.wait_for("(< back, q quit):");
+            terminal.wait_for_prompt(question, "(< back, q quit):");
         };
         let mut terminal = guide(&node);
         at(&mut terminal);

@@ -81,6 +81,8 @@ pub(crate) struct Terminal {
     printed: Vec<u8>,
     /// How many lines had left the screen when something was typed last.
     above: usize,
+    /// How many bytes of what was printed were there when the last prompt was.
+    prompted: usize,
 }
 
 impl Terminal {
@@ -121,6 +123,7 @@ impl Terminal {
             emulator: vt100::Parser::new(rows, columns, HISTORY),
             printed: Vec::new(),
             above: 0,
+            prompted: 0,
         }
     }
 
@@ -153,6 +156,26 @@ impl Terminal {
             let more = self.read(deadline);
             assert!(more, "`{text}` did not come:\n{}", self.everything());
         }
+    }
+
+    /// Waits for the next prompt that ends like this, after what is asked.
+    #[track_caller]
+    pub(crate) fn wait_for_prompt(&mut self, question: &str, prompt: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_there = |printed: &[u8]| {
+            let mut windows = printed.windows(prompt.len());
+            windows.any(|window| window == prompt.as_bytes())
+        };
+        while !is_there(&self.printed[self.prompted..]) {
+            let more = self.read(deadline);
+            assert!(more, "`{question}` was not asked:\n{}", self.everything());
+        }
+        self.prompted = self.printed.len();
+        assert!(
+            self.shows(question),
+            "`{question}` is not what was asked:\n{}",
+            self.everything()
+        );
     }
 
     /// As [`Terminal::wait_for`], and then until the program reads single keys: it asks, and has drawn its question.

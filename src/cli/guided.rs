@@ -177,14 +177,17 @@ impl<'a> Visit<'a> {
             },
             Choice::ExplainWays => {
                 say(&screens::ways(&self.guidance, &self.context.painter));
+                say("\n");
                 Ok(Step::Stay)
             },
             Choice::Explain(code) => {
                 explain::explain(self.context, &[code])?;
+                say("\n");
                 Ok(Step::Stay)
             },
             Choice::Inspect => {
                 inspect::inspect(self.context, "30d")?;
+                say("\n");
                 Ok(Step::Stay)
             },
             Choice::Again => Ok(Step::Again),
