@@ -25,6 +25,8 @@ mod expired;
 mod explained;
 #[path = "live/failures.rs"]
 mod failures;
+#[path = "live/guided.rs"]
+mod guided;
 #[path = "live/kubelet.rs"]
 mod kubelet;
 #[path = "live/meter.rs"]
@@ -35,6 +37,8 @@ mod obstacles;
 mod partial;
 #[path = "live/proof.rs"]
 mod proof;
+#[path = "pty.rs"]
+mod pty;
 #[path = "live/quorum.rs"]
 mod quorum;
 #[path = "live/requests.rs"]

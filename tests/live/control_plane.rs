@@ -116,6 +116,11 @@ impl ControlPlane {
         }
     }
 
+    /// The name that the lab knows it by.
+    pub(crate) fn name(&self) -> String {
+        self.name.clone()
+    }
+
     /// A command of the lab on this cluster: `expire`, `power-cycle`, ...
     pub(crate) fn lab(&self, verb: &str, rest: &[&str]) -> String {
         self.attempt(verb, rest).ok().stdout
