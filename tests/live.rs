@@ -37,6 +37,7 @@ mod obstacles;
 mod partial;
 #[path = "live/proof.rs"]
 mod proof;
+#[expect(dead_code, reason = "the suite uses the rest of it")]
 #[path = "pty.rs"]
 mod pty;
 #[path = "live/quorum.rs"]
