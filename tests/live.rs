@@ -1,6 +1,6 @@
 //! Rescues of real control planes: nodes with systemd, containerd, etcd and Kubernetes, made by `tests/lab/cluster`.
 //!
-//! Not part of `cargo test`: it needs root and minutes. `scripts/test` runs it, one test after another. Recovery is judged
+//! Not part of `cargo test`: it needs root and minutes. `scripts/test` runs it, two nodes or one larger cluster at a time. Recovery is judged
 //! by kubectl, etcdctl and openssl with client certificates, never by rescue-kit itself.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -48,6 +48,8 @@ mod requests;
 mod rotation;
 #[path = "live/runtime.rs"]
 mod runtime;
+#[path = "live/seats.rs"]
+mod seats;
 #[path = "live/units.rs"]
 mod units;
 #[path = "live/ways.rs"]
