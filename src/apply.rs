@@ -29,6 +29,8 @@ pub enum Event {
         who: String,
         /// What is done, as a word.
         what: &'static str,
+        /// How long that usually takes, in seconds.
+        usual: u32,
     },
     /// A process was seen to be what it should be.
     Converged {
@@ -142,7 +144,12 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
         }
         match step {
             Move::Blocked(id) => return Err(ApplyError::Blocked(place_of(run, &id))),
-            Move::Commit(id, Way::Forward) => forward(run, hands, &id)?,
+            Move::Commit(id, Way::Forward) => {
+                if !has_replaced(run) {
+                    refuse_changed(run, hands)?;
+                }
+                forward(run, hands, &id)?;
+            },
             Move::Commit(id, Way::Back) => back(run, hands, &id)?,
             Move::Converge(id, way) => process::converge(run, hands, &id, way)?,
             Move::Hold(id, way) => process::hold(run, hands, &id, way)?,
@@ -154,9 +161,30 @@ pub fn drive(run: &mut Run, hands: &Hands, goal: Way) -> Result<Verdict, ApplyEr
                 return Ok(verdict);
             },
             Move::Settle(id, way, happened) => settle(run, hands, &id, way, happened)?,
-            Move::Stage => stage::stage(run, hands)?,
+            Move::Stage => {
+                stage::stage(run, hands)?;
+                fail::point("outcome", "stage", Way::Forward)?;
+            },
         }
     }
+}
+
+/// Whether a replacement was begun.
+pub fn has_replaced(run: &Run) -> bool {
+    let mut commits = run.plan.phases.commit.iter();
+    commits.any(|commit| journal::before(run.records(), &commit.id).is_some())
+}
+
+/// Whoever writes the same files stands still by now: what it wrote since the plan was made is found before anything is
+/// replaced, not half-way.
+fn refuse_changed(run: &Run, hands: &Hands) -> Result<(), ApplyError> {
+    for commit in &run.plan.phases.commit {
+        let seen = hands.disk.read(&commit.at)?.map(|(version, _)| version);
+        if Content::of(&seen) != Content::of(&commit.expect) {
+            return Err(ApplyError::Blocked(commit.at.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Nothing new is begun after the deadline; what only has to be written down is.

@@ -12,6 +12,7 @@ mod drill;
 mod envelope;
 mod examples;
 mod explain;
+mod guided;
 mod handover;
 mod inspect;
 mod kit;
@@ -105,7 +106,7 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         if !can_ask() || arguments.global.no_input {
             return Err(Failure::usage("no command was given", "rescue-kit --help"));
         }
-        return run::guided(&context);
+        return guided::guided(&context);
     };
     let form = arguments.global.output;
     let of_inspect = matches!(form, Output::Html | Output::Prometheus);

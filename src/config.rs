@@ -299,6 +299,12 @@ fn san(text: &str, ids: &[&str]) -> Result<(Option<String>, San), Failure> {
     }
 }
 
+/// Checks that a text is a name as `--san` takes it.
+pub fn name(text: &str, profile: &Profile) -> Result<(), Failure> {
+    let ids: Vec<&str> = profile.credential.keys().map(String::as_str).collect();
+    san(text, &ids).map(|_| ())
+}
+
 /// A key algorithm by its name.
 pub fn algorithm(text: &str) -> Result<KeyAlgorithm, Failure> {
     const KNOWN: [&str; 6] = [

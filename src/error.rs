@@ -284,6 +284,12 @@ fn ending(error: &RescueError) -> (Exit, String) {
             text("nothing was changed; restore a backup instead: rescue-kit backup list"),
         ),
         RescueError::NoRun(_) => (Exit::Refused, text("rescue-kit runs list")),
+        RescueError::Overtaken { .. } => (
+            Exit::RolledBack,
+            text(
+                "everything is as it was but for that file; find out who writes it, then run again",
+            ),
+        ),
         RescueError::Stale(_) => (
             Exit::Refused,
             text("make a new plan: rescue-kit plan --out FILE"),

@@ -28,8 +28,8 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`runbook`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`handover`], [`render`] | values; no file, clock, environment, randomness, process |
-//! | L1 edges | [`clock`], [`cores`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`terminal`] | the domain, one facility of the system each |
+//! | L0 domain | [`pki`], [`facts`], [`place`], [`template`], [`manifest`], [`unit_file`], [`passwd`], [`live`], [`profile`], [`request`], [`inventory`], [`rotation`], [`stale`], [`gate`], [`defect`], [`grant`], [`finding`], [`runbook`], [`listing`], [`verification`], [`plan`], [`journal`], [`diff`], [`ledger`], [`guide`], [`handover`], [`render`] | values; no file, clock, environment, randomness, process |
+//! | L1 edges | [`clock`], [`cores`], [`crypto`], [`issue`], [`store`], [`journal_file`], [`archive`], [`sign`], [`command`], [`systemd`], [`cri`], [`tls`], [`https`], [`kube`], [`etcd`], [`stick`], [`terminal`] | the domain, one facility of the system each |
 //! | L2 phases | [`access`], [`observe`], [`rehearsal`], [`run`], [`backup`], [`meter`], [`converge`], [`apply`], [`audit`], [`drill`], [`kit`] | domain and edges |
 //! | L3 flows | [`flow`] | phases |
 //! | L4 shell | [`cli`], [`config`], [`error`], [`exit`] | everything |
@@ -66,6 +66,7 @@ pub mod finding;
 pub mod flow;
 pub mod gate;
 pub mod grant;
+pub mod guide;
 pub mod handover;
 pub mod https;
 pub mod inventory;
@@ -93,6 +94,7 @@ pub mod run;
 pub mod runbook;
 pub mod sign;
 pub mod stale;
+pub mod stick;
 pub mod store;
 pub mod systemd;
 pub mod template;

@@ -1,5 +1,6 @@
 //! Rendering: values in, strings out.
 
+pub mod guide;
 pub mod handover;
 pub mod html;
 pub mod ics;

@@ -2,6 +2,7 @@
 
 pub mod progress;
 pub mod prompt;
+pub mod question;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -62,6 +63,13 @@ pub fn tell(text: &str) {
 /// Whether questions can be asked: stdin is a terminal and the terminal device opens.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && File::open("/dev/tty").is_ok()
+}
+
+/// Lines of the terminal; 24 where nobody tells.
+pub fn height() -> usize {
+    console::Term::stdout()
+        .size_checked()
+        .map_or(24, |(rows, _)| usize::from(rows))
 }
 
 fn deliver(out: &mut dyn Write, text: &str) {

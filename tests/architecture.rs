@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, in the order in which domain modules may use each other.
-const DOMAIN: [&str; 26] = [
+const DOMAIN: [&str; 27] = [
     "pki",
     "facts",
     "place",
@@ -30,10 +30,11 @@ const DOMAIN: [&str; 26] = [
     "journal",
     "diff",
     "ledger",
+    "guide",
     "handover",
     "render",
 ];
-const EDGES: [&str; 16] = [
+const EDGES: [&str; 17] = [
     "clock",
     "cores",
     "crypto",
@@ -49,6 +50,7 @@ const EDGES: [&str; 16] = [
     "https",
     "kube",
     "etcd",
+    "stick",
     "terminal",
 ];
 const PHASES: [&str; 11] = [

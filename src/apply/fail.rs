@@ -3,7 +3,8 @@
 use crate::apply::ApplyError;
 use crate::journal::Way;
 
-/// Fails or aborts if `RESCUE_KIT_FAIL` names this point: `act:c03:forward=error`, `intent:c03:back=abort`.
+/// Fails or aborts if `RESCUE_KIT_FAIL` names this point: `act:c03:forward=error`, `intent:c03:back=abort`; or, once, plays
+/// somebody else who replaces a file: `outcome:stage:forward=move FROM TO`.
 #[cfg(debug_assertions)]
 #[expect(
     clippy::disallowed_methods,
@@ -20,6 +21,14 @@ pub(super) fn point(place: &str, step: &str, way: Way) -> Result<(), ApplyError>
         return Ok(());
     };
     if point != format!("{place}:{step}:{way}") {
+        return Ok(());
+    }
+    if let Some((from, to)) = how
+        .strip_prefix("move ")
+        .and_then(|paths| paths.split_once(' '))
+    {
+        // The second time there is nothing left to be moved.
+        std::fs::rename(from, to).unwrap_or_default();
         return Ok(());
     }
     match how {

@@ -17,7 +17,7 @@ pub(super) fn hold(run: &mut Run, hands: &Hands, id: &str, way: Way) -> Result<(
     } else {
         "release"
     };
-    begin(run, hands, id, way, &step.who, what)?;
+    begin(run, hands, id, way, (&step.who, what, 1))?;
     let acted = actor.hold(&step, way);
     end(run, hands, id, way, &step.who, acted)
 }
@@ -41,7 +41,13 @@ pub(super) fn converge(run: &mut Run, hands: &Hands, id: &str, way: Way) -> Resu
         (Act::Start, _) => "start",
         (Act::Stop, _) => "stop",
     };
-    begin(run, hands, id, way, &step.who, what)?;
+    begin(
+        run,
+        hands,
+        id,
+        way,
+        (&step.who, what, step.act.usual_seconds()),
+    )?;
     let acted = actor.act(&step, way, held);
     end(run, hands, id, way, &step.who, acted)
 }
@@ -51,8 +57,7 @@ fn begin(
     hands: &Hands,
     id: &str,
     way: Way,
-    who: &str,
-    what: &'static str,
+    (who, what, usual): (&str, &'static str, u32),
 ) -> Result<(), ApplyError> {
     run.append(Body::Intent {
         step: id.to_owned(),
@@ -62,7 +67,7 @@ fn begin(
     })?;
     fail::point("intent", id, way)?;
     let who = who.to_owned();
-    (hands.tell)(Event::Converging { who, what });
+    (hands.tell)(Event::Converging { who, what, usual });
     Ok(())
 }
 

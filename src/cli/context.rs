@@ -32,6 +32,7 @@ pub(super) struct Context<'a> {
     words: &'a [OsString],
     signal: Arc<AtomicUsize>,
     binary: Binary,
+    is_guided: bool,
 }
 
 /// The digest of the running binary: megabytes to read, so it is computed beside everything else.
@@ -51,7 +52,7 @@ impl<'a> Context<'a> {
             Color::Never => Colour::Never,
         };
         let no_colour = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let plain = no_colour || environment("TERM").is_some_and(|value| value == "dumb");
+        let plain = no_colour || is_dumb();
         Self {
             global,
             painter: Painter::new(colour, plain),
@@ -63,7 +64,23 @@ impl<'a> Context<'a> {
                 thread,
                 digest: OnceCell::new(),
             },
+            is_guided: false,
         }
+    }
+
+    /// The same, with a person before the terminal who wants to see each step.
+    pub(super) fn guided(self) -> Self {
+        Self {
+            is_guided: true,
+            ..self
+        }
+    }
+
+    /// A command line of this program, as if it had been typed.
+    pub(super) fn typed(&self, words: &[String]) -> Vec<OsString> {
+        let program = self.words.first().cloned().unwrap_or_default();
+        let words = words.iter().map(OsString::from);
+        std::iter::once(program).chain(words).collect()
     }
 
     pub(super) fn json(&self) -> bool {
@@ -156,13 +173,15 @@ impl<'a> Context<'a> {
         match self.global.progress {
             Some(ProgressForm::Json) => Mode::Json,
             None if self.global.quiet || self.json() => Mode::Silent,
-            None if self.plain => Mode::Lines,
+            None if self.is_guided && self.plain => Mode::Lines,
+            None if self.is_guided => Mode::Steps,
+            None if self.plain => Mode::Silent,
             None => Mode::Bar,
         }
     }
 
     /// Who: as they said, else as the system knows them.
-    fn operator(&self) -> String {
+    pub(super) fn operator(&self) -> String {
         let named = self.global.operator.clone();
         let known = || environment("SUDO_USER").or_else(|| environment("USER"));
         named
@@ -179,6 +198,11 @@ pub(super) fn variable(name: &str) -> Option<String> {
 /// When what is built is said to have been made (reproducible-builds.org), in seconds since 1970.
 pub(super) fn source_date() -> Option<String> {
     environment("SOURCE_DATE_EPOCH").filter(|date| !date.is_empty())
+}
+
+/// Whether the terminal knows no escape sequences.
+fn is_dumb() -> bool {
+    environment("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// New files are for their owner only, and a crash leaves no memory behind.

@@ -1,15 +1,13 @@
-//! `run`, `apply`, `resume`, `rollback`, and the guided rescue.
+//! `run`, `apply`, `resume`, `rollback`.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::apply::Archive;
-use crate::cli::args::{
-    CaChoice, Keeping, KeyChoice, PolicyArgs, RestartChoice, Restarts, Selection,
-};
+use crate::cli::args::{Keeping, PolicyArgs};
 use crate::cli::context::Context;
-use crate::cli::{inspect, plan, would};
+use crate::cli::{plan, would};
 use crate::clock::Stopwatch;
 use crate::config;
 use crate::diff::{self, Diff};
@@ -22,6 +20,7 @@ use crate::flow::site::Site;
 use crate::inventory::Inventory;
 use crate::journal::{Converged, Meter, Verdict, Way};
 use crate::pki::digest::Digest;
+use crate::pki::name::printable;
 use crate::place::Place;
 use crate::plan::step::{Commit, Remaining};
 use crate::plan::{Plan, Policy, RENEWABLE, Renewal};
@@ -32,6 +31,9 @@ use crate::terminal::progress::Progress;
 use crate::terminal::prompt::{self, Answer};
 use crate::terminal::{say, tell};
 use crate::verification::Verification;
+
+/// How often a rescue is begun, if somebody else's change overtakes it each time.
+const ATTEMPTS: usize = 3;
 
 pub(super) fn run(
     context: &Context,
@@ -57,12 +59,40 @@ pub(super) fn rescue(
     }
     let _lock = site.lock()?;
     site.refuse_unfinished()?;
+    for _ in 1..ATTEMPTS {
+        match attempt(context, site, policy, keeping)? {
+            Err(RescueError::Overtaken { source, .. }) => {
+                let text = format!("{source}; looking and planning again");
+                tell(&text::labelled(
+                    "rescue-kit:",
+                    "rescue-kit:",
+                    &printable(&text),
+                ));
+            },
+            ended => return Ok(ended?),
+        }
+    }
+    Ok(attempt(context, site, policy, keeping)??)
+}
+
+/// Looks, plans, asks and does it once. What the kubelet wrote in between, which renews its credential by itself, is told by
+/// [`RescueError::Overtaken`]: another look will see it.
+fn attempt(
+    context: &Context,
+    site: &Site,
+    policy: &Policy,
+    keeping: &Keeping,
+) -> Result<Result<Exit, RescueError>, Failure> {
     let (inventory, plan) = planned(context, site, policy)?;
     if plan.is_empty() {
-        return Ok(nothing(context, &inventory));
+        return Ok(Ok(nothing(context, &inventory)));
     }
     consent(context, &inventory, &plan)?;
-    carry_out(context, site, &inventory, plan, keeping, &|_| None)
+    let steps = plan.steps();
+    let done = with_means(context, keeping, steps, |means| {
+        site.execute(&inventory, plan, means, &|_| None)
+    })?;
+    Ok(done.map(|done| finish(context, &done)))
 }
 
 /// Plans. Where a CA has expired whose key is here, its renewal is proposed on a terminal; it is never done unasked.
@@ -124,7 +154,7 @@ pub(super) fn resume(
         return would::go(context, &site, &name, Way::Forward);
     }
     ask(context, &format!("Finish the run {name}?"))?;
-    let done = with_means(context, keeping, 0, |means| site.resume(&name, means))?;
+    let done = with_means(context, keeping, 0, |means| site.resume(&name, means))??;
     Ok(finish(context, &done))
 }
 
@@ -146,43 +176,8 @@ pub(super) fn rollback(
         context,
         &format!("Put back everything as it was before the run {name}?"),
     )?;
-    let done = with_means(context, keeping, 0, |means| site.roll_back(&name, means))?;
+    let done = with_means(context, keeping, 0, |means| site.roll_back(&name, means))??;
     Ok(finish(context, &done))
-}
-
-/// On a terminal, without a command: diagnosis, plan, consent, rescue.
-pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
-    inspect::inspect(context, "30d")?;
-    say("\n");
-    let policy = PolicyArgs {
-        selection: Selection {
-            renew_before: "30d".to_owned(),
-            all: false,
-            validity: None,
-            key: KeyChoice::New,
-            key_algorithm: None,
-            san: Vec::new(),
-            only: Vec::new(),
-            skip: Vec::new(),
-            template: Vec::new(),
-        },
-        ca: CaChoice::Keep,
-        ca_validity: None,
-        ca_from: None,
-        restarts: Restarts {
-            restart: RestartChoice::Auto,
-            hold_controllers: false,
-            despite_peers: false,
-        },
-    };
-    run(
-        context,
-        &policy,
-        &Keeping {
-            backup_to: None,
-            sign_key: None,
-        },
-    )
 }
 
 /// Applies a plan that the operator agreed to.
@@ -197,7 +192,7 @@ pub(super) fn carry_out(
     let steps = plan.steps();
     let done = with_means(context, keeping, steps, |means| {
         site.execute(inventory, plan, means, archive)
-    })?;
+    })??;
     Ok(finish(context, &done))
 }
 
@@ -264,7 +259,6 @@ fn declined() -> Failure {
 }
 
 /// A run that the operator named, which must exist.
-/// A run by its name.
 pub(super) fn chosen(site: &Site, name: &str) -> Result<String, Failure> {
     let known = site.run_names()?;
     if run::is_name(name) && known.iter().any(|known| known == name) {
@@ -279,12 +273,13 @@ pub(super) fn chosen(site: &Site, name: &str) -> Result<String, Failure> {
     Err(Failure::new(Exit::Refused, text, &hint))
 }
 
-fn with_means(
+/// Runs with what a run needs: signals are noted, progress is shown.
+pub(super) fn with_means(
     context: &Context,
     keeping: &Keeping,
     steps: usize,
     act: impl FnOnce(&Means) -> Result<Done, RescueError>,
-) -> Result<Done, Failure> {
+) -> Result<Result<Done, RescueError>, Failure> {
     let sign_key = keeping.sign_key.as_deref().map(audit_key).transpose()?;
     context.catch_signals()?;
     let progress = Progress::new(context.progress(), steps);
@@ -303,7 +298,7 @@ fn with_means(
         },
     });
     progress.done();
-    Ok(done?)
+    Ok(done)
 }
 
 /// Reads the operator's signing key.

@@ -82,6 +82,14 @@ pub enum RescueError {
     /// The run directory or journal failed before any change.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Somebody else changed a file between the look and the first replacement; nothing was changed here.
+    #[error("the run {run} was overtaken and changed nothing")]
+    Overtaken {
+        /// The run.
+        run: String,
+        /// The file that was changed.
+        source: ApplyError,
+    },
     /// The plan was made from something else.
     #[error("{0}")]
     Stale(String),

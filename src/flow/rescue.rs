@@ -415,6 +415,7 @@ impl Site {
         hands: &Hands,
     ) -> RescueError {
         let baseline = baseline(&run);
+        let is_overtaken = matches!(source, ApplyError::Blocked(_)) && !apply::has_replaced(&run);
         let mut holds = run.plan.phases.hold.iter();
         let is_held = holds.any(|hold| journal::is_held(&run.plan, run.records(), &hold.id));
         if !is_held
@@ -434,6 +435,7 @@ impl Site {
             .map(|_| self.evidence(&run, &name, means))
         {
             Ok(Err(unwritten)) => unwritten,
+            Ok(Ok(_)) | Err(_) if is_overtaken => RescueError::Overtaken { run: name, source },
             Ok(Ok(_)) | Err(_) => RescueError::Failed { run: name, source },
         }
     }

@@ -309,7 +309,7 @@ pub fn labelled(painted: &str, label: &str, text: &str) -> String {
     format!("{painted} {}\n", lines.join(&format!("\n{:indent$}", "")))
 }
 
-fn heading(inventory: &Inventory, paint: &dyn Paint) -> String {
+pub(super) fn heading(inventory: &Inventory, paint: &dyn Paint) -> String {
     let name = inventory
         .node
         .name

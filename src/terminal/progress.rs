@@ -1,6 +1,7 @@
-//! Progress: a bar on a terminal, lines on a plain one, lines of JSON for programs, nothing otherwise.
+//! Progress: a bar on a terminal, each step for a person who follows, lines of JSON for programs, nothing otherwise.
 
-use std::io::{self, IsTerminal};
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -17,23 +18,30 @@ pub enum Mode {
     Bar,
     /// One JSON object a line on stderr.
     Json,
-    /// A line for each process on stderr, if that is a terminal: one that can move no cursor.
+    /// A line on stderr for what is done to each process, on terminals that know no more.
     Lines,
     /// Not at all.
     Silent,
+    /// Those lines, and below them a bar with what is being done, since when and for how long it usually lasts.
+    Steps,
 }
 
 /// Shows events.
 pub struct Progress {
     mode: Mode,
     bar: ProgressBar,
+    begun: Instant,
+    /// What is being done to a process.
+    deed: RefCell<String>,
+    issued: Cell<usize>,
+    placed: Cell<usize>,
 }
 
 impl Progress {
     /// Starts showing `steps` steps.
     pub fn new(mode: Mode, steps: usize) -> Self {
         let target = match mode {
-            Mode::Bar => ProgressDrawTarget::stderr(),
+            Mode::Bar | Mode::Steps => ProgressDrawTarget::stderr(),
             Mode::Json | Mode::Lines | Mode::Silent => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
@@ -48,13 +56,24 @@ impl Progress {
                 "{{\"schema\":\"rescue-kit/progress/v1\",\"steps\":{steps}}}\n"
             ));
         }
-        Self { mode, bar }
+        if mode == Mode::Steps {
+            // The time goes on although nothing happens.
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Self {
+            mode,
+            bar,
+            begun: Instant::now(),
+            deed: RefCell::default(),
+            issued: Cell::default(),
+            placed: Cell::default(),
+        }
     }
 
     /// Shows one event.
     pub fn event(&self, event: &Event) {
         let (what, subject) = match event {
-            Event::Converging { who, what } => (*what, who.clone()),
+            Event::Converging { who, what, .. } => (*what, who.clone()),
             Event::Converged { who, seen, .. } => ("seen", format!("{who} {}", printable(seen))),
             Event::Issued(step) => ("issued", step.clone()),
             Event::Placed {
@@ -67,18 +86,64 @@ impl Progress {
             let line = serde_json::json!({ "event": what, "subject": subject });
             tell(&format!("{line}\n"));
         }
-        let process = matches!(event, Event::Converging { .. } | Event::Converged { .. });
-        if self.mode == Mode::Lines && process && io::stderr().is_terminal() {
-            tell(&labelled(what, what, &subject));
+        match event {
+            Event::Converging { usual, .. } => {
+                self.bar
+                    .set_message(format!("{what} {subject}, usually {usual} s"));
+            },
+            _ => self.bar.set_message(format!("{what} {}", short(&subject))),
         }
-        self.bar.set_message(format!("{what} {}", short(&subject)));
+        self.follow(event);
         if !matches!(event, Event::Converging { .. }) {
             self.bar.inc(1);
         }
     }
 
+    /// For a person who follows: files in sums, processes one by one.
+    fn follow(&self, event: &Event) {
+        match event {
+            Event::Issued(_) => self.issued.set(self.issued.get() + 1),
+            Event::Placed { .. } => self.placed.set(self.placed.get() + 1),
+            Event::Converging { who, what, .. } => {
+                self.sums();
+                self.deed.replace(format!("{what} {who}"));
+            },
+            Event::Converged { seen, took_ms, .. } => {
+                let deed = self.deed.take();
+                let took = format!("{}.{} s", took_ms / 1000, took_ms % 1000 / 100);
+                self.line(&format!("{deed}: {} ({took})", printable(seen)));
+            },
+        }
+    }
+
+    /// What was issued and replaced since the last line.
+    fn sums(&self) {
+        match (self.issued.take(), self.placed.take()) {
+            (0, 0) => {},
+            (0, placed) => self.line(&format!("{placed} places replaced")),
+            (issued, 0) => self.line(&format!("{issued} certificates issued")),
+            (issued, placed) => {
+                self.line(&format!(
+                    "{issued} certificates issued, {placed} places replaced"
+                ));
+            },
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let seconds = self.begun.elapsed().as_secs();
+        let label = format!("{:>2}:{:02} ", seconds / 60, seconds % 60);
+        let line = labelled(&label, &label, text);
+        match self.mode {
+            Mode::Lines => tell(&line),
+            Mode::Steps => self.bar.suspend(|| tell(&line)),
+            Mode::Bar | Mode::Json | Mode::Silent => {},
+        }
+    }
+
     /// Takes the bar away.
     pub fn done(&self) {
+        self.sums();
         self.bar.finish_and_clear();
     }
 }

@@ -1,7 +1,7 @@
 //! A step fails, and the process lives: everything is put back, and the code says so.
 
 use crate::faults::{FEW, STEPS, assert_back, assert_whole, faulty, node, the_run};
-use crate::harness::Node;
+use crate::harness::{Node, lab};
 use crate::means::{assert_same, leftovers};
 
 #[test]
@@ -182,4 +182,34 @@ fn a_foreign_change_of_a_later_step_rolls_the_resumption_back() {
         theirs,
     );
     assert_same(&expected, &first.snapshot());
+}
+
+#[test]
+fn what_somebody_else_renews_meanwhile_is_seen_by_another_look() {
+    let first = node();
+    let place = first.path("/etc/kubernetes/scheduler.conf");
+    let renewed = first.root.with_file_name("scheduler.conf");
+    std::fs::copy(
+        lab().join("trees/p256/fresh/etc/kubernetes/scheduler.conf"),
+        &renewed,
+    )
+    .unwrap();
+    let theirs = std::fs::read(&renewed).unwrap();
+    let point = format!(
+        "outcome:stage:forward=move {} {}",
+        renewed.display(),
+        place.display()
+    );
+    faulty(&first, &FEW, &point)
+        .exits(0)
+        .says("/etc/kubernetes/scheduler.conf was changed by somebody else since the run began; looking and planning again");
+    assert_eq!(
+        std::fs::read(&place).unwrap(),
+        theirs,
+        "it was not due any more"
+    );
+    assert_whole(&first);
+    let listed = first.run(&["runs", "list"]).exits(0).stdout;
+    let states = ["rolled_back", "done"].map(|state| listed.matches(state).count());
+    assert_eq!(states, [1, 1], "{listed}");
 }

@@ -1,0 +1,369 @@
+//! The guided rescue: on a terminal, without a command. It looks, advises, asks, shows the plan, and does nothing that was not
+//! agreed to. What is answered becomes the command line of the unattended rescue, and that is what is carried out.
+
+mod questions;
+mod unfinished;
+
+use std::path::PathBuf;
+
+use crate::cli::args::{Arguments, Command, Global, Keeping, PolicyArgs};
+use crate::cli::context::Context;
+use crate::cli::{explain, inspect, run};
+use crate::config;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::flow::failure::RescueError;
+use crate::flow::rescue::Done;
+use crate::flow::site::{Inspection, Site};
+use crate::guide::{self, Answers, Guidance, WayOut};
+use crate::inventory::Inventory;
+use crate::listing;
+use crate::pki::name::printable;
+use crate::pki::utc::Utc;
+use crate::plan::{Plan, Policy};
+use crate::render::guide as screens;
+use crate::render::text::labelled;
+use crate::terminal::question::{Interview, Reply, Silence};
+use crate::terminal::{height, say, tell};
+
+use questions::{Question, Step};
+
+/// What counts as due, in seconds.
+const RENEW_BEFORE: i64 = 30 * Utc::DAY;
+
+pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
+    context.catch_signals()?;
+    loop {
+        let site = context.site()?;
+        if let Some(name) = site.unfinished_run()? {
+            return unfinished::unfinished(context, &site, &name);
+        }
+        if let Some(exit) = Visit::begin(context, site)?.walk()? {
+            return Ok(exit);
+        }
+    }
+}
+
+/// A look at the node, and what follows from it.
+struct Visit<'a> {
+    context: &'a Context<'a>,
+    site: Site,
+    seen: Inspection,
+    guidance: Guidance,
+}
+
+impl<'a> Visit<'a> {
+    fn begin(context: &'a Context<'a>, site: Site) -> Result<Self, Failure> {
+        let seen = site.inspect(RENEW_BEFORE)?;
+        let usual = Policy {
+            renew_before: RENEW_BEFORE,
+            ..Policy::default()
+        };
+        let guidance = guide::guidance(&seen.inventory, &site.profile, &usual);
+        Ok(Self {
+            context,
+            site,
+            seen,
+            guidance,
+        })
+    }
+
+    /// Asks one question after the other; `None` if the node is to be looked at again.
+    fn walk(&self) -> Result<Option<Exit>, Failure> {
+        self.diagnose();
+        let mut answers = Answers {
+            given: given(self.context.global),
+            operator: self.context.operator(),
+            ticket: self.context.global.ticket.clone(),
+            ..Answers::default()
+        };
+        let mut at = 0;
+        let mut is_going_back = false;
+        loop {
+            let question = questions::ORDER[at];
+            let step = self.ask(question, &mut answers)?;
+            match step {
+                Step::Again => return Ok(None),
+                Step::Ended(exit) => return Ok(Some(exit)),
+                Step::Quit => return Ok(Some(self.quit())),
+                Step::Skipped if !is_going_back => {},
+                Step::Answered => is_going_back = false,
+                Step::Stay => continue,
+                Step::Back | Step::Skipped => is_going_back = at > 0,
+            }
+            at = if is_going_back { at - 1 } else { at + 1 };
+            if matches!(step, Step::Back) && !is_going_back {
+                at = 0;
+            }
+        }
+    }
+
+    fn ask(&self, question: Question, answers: &mut Answers) -> Result<Step, Failure> {
+        match question {
+            Question::Way => self.way(answers),
+            Question::Operator => self.operator(answers),
+            Question::Ticket => self.ticket(answers),
+            Question::Backup => self.backup(answers),
+            Question::Names => self.names(answers),
+            Question::Plan => self.plan(answers),
+        }
+    }
+
+    fn diagnose(&self) {
+        let rows = listing::rows(&self.seen.inventory, RENEW_BEFORE);
+        // Each has a line, those with a cost two; the prompt has one, and a blank line is above them.
+        let below = self.choices().len() + self.guidance.ways.len() + 2;
+        say(&screens::diagnosis(
+            &screens::Diagnosis {
+                inventory: &self.seen.inventory,
+                rows: &rows,
+                findings: &self.seen.findings,
+                cause: self.seen.cause.as_deref(),
+                guidance: &self.guidance,
+                height: height().saturating_sub(below),
+            },
+            &self.context.painter,
+        ));
+        say("\n");
+    }
+
+    /// What can be chosen first: ways out, the best first, then what else to look at.
+    fn choices(&self) -> Vec<(String, Choice)> {
+        let mut items: Vec<(String, Choice)> = Vec::new();
+        for advice in &self.guidance.ways {
+            let what = format!("{} ({})", advice.way.title(), screens::cost(advice));
+            items.push((what, Choice::Way(advice.way.clone())));
+        }
+        if !self.guidance.ways.is_empty() {
+            items.push(("explain that first".to_owned(), Choice::ExplainWays));
+        }
+        if let Some(first) = self.seen.findings.first() {
+            let code = first.code.id();
+            items.push((
+                format!("explain the first finding ({code})"),
+                Choice::Explain(code),
+            ));
+        }
+        items.push(("show everything that was seen".to_owned(), Choice::Inspect));
+        items.push(("look again".to_owned(), Choice::Again));
+        items.push(("quit, change nothing".to_owned(), Choice::Quit));
+        if self.guidance.is_well() {
+            items.rotate_right(1);
+        }
+        items
+    }
+
+    /// Which way out, or what else to look at.
+    fn way(&self, answers: &mut Answers) -> Result<Step, Failure> {
+        let mut items = self.choices();
+        let titles: Vec<String> = items.iter().map(|(title, _)| title.clone()).collect();
+        let chosen = match self.interview().choose(&titles).map_err(silence)? {
+            Reply::Given(index) => items.swap_remove(index).1,
+            Reply::Back => {
+                tell("this is the first question\n");
+                return Ok(Step::Stay);
+            },
+            Reply::Quit => return Ok(Step::Quit),
+        };
+        self.take(chosen, answers)
+    }
+
+    fn take(&self, chosen: Choice, answers: &mut Answers) -> Result<Step, Failure> {
+        match chosen {
+            Choice::Way(WayOut::Request(ids)) => self.request(&ids, answers),
+            Choice::Way(way) => {
+                answers.way = Some(way);
+                Ok(Step::Answered)
+            },
+            Choice::ExplainWays => {
+                say(&screens::ways(&self.guidance, &self.context.painter));
+                Ok(Step::Stay)
+            },
+            Choice::Explain(code) => {
+                explain::explain(self.context, &[code])?;
+                Ok(Step::Stay)
+            },
+            Choice::Inspect => {
+                inspect::inspect(self.context, "30d")?;
+                Ok(Step::Stay)
+            },
+            Choice::Again => Ok(Step::Again),
+            Choice::Quit => Ok(Step::Quit),
+        }
+    }
+
+    /// Writes requests to a folder, with the command that does it.
+    fn request(&self, ids: &[String], answers: &Answers) -> Result<Step, Failure> {
+        let stick = crate::stick::sticks().into_iter().next();
+        let below = stick.map_or_else(|| PathBuf::from("/root"), |stick| stick.at);
+        let proposed = below.join("rescue-kit-requests").display().to_string();
+        let is_free = |text: &str| match std::fs::symlink_metadata(text) {
+            _ if !text.starts_with('/') => Err("an absolute path, please".to_owned()),
+            Ok(_) => Err(format!("{text} exists; name a new folder")),
+            Err(_) => Ok(()),
+        };
+        let asked = self
+            .interview()
+            .text("folder for the requests", &proposed, &is_free);
+        let folder = match asked.map_err(silence)? {
+            Reply::Given(folder) => folder,
+            Reply::Back => return Ok(Step::Stay),
+            Reply::Quit => return Ok(Step::Quit),
+        };
+        let mut words = vec![
+            "csr".to_owned(),
+            "generate".to_owned(),
+            format!("--out={folder}"),
+        ];
+        words.push(format!("--only={}", ids.join(",")));
+        words.extend(
+            answers
+                .given
+                .iter()
+                .map(|(flag, value)| format!("--{flag}={value}")),
+        );
+        tell(&format!("\n$ rescue-kit {}\n", words.join(" ")));
+        let words = self.context.typed(&words);
+        Ok(Step::Ended(super::dispatch(
+            &super::parse(&words)?,
+            &words,
+        )?))
+    }
+
+    /// Carries out what was agreed to, under the lock; what changed meanwhile takes another look.
+    fn carry_out(&self, ready: &Ready, inventory: &Inventory, plan: Plan) -> Result<Step, Failure> {
+        let context = Context::new(&ready.arguments.global, &ready.words, true).guided();
+        let _lock = self.site.lock()?;
+        self.site.refuse_unfinished()?;
+        let steps = plan.steps();
+        let done = run::with_means(&context, &ready.keeping, steps, |means| {
+            self.site.execute(inventory, plan, means, &|_| None)
+        })?;
+        match done {
+            Ok(done) => Ok(Step::Ended(show(&context, &done))),
+            Err(RescueError::Overtaken { source, .. }) => {
+                let text = format!("{source}; nothing was changed here; looking again");
+                tell(&labelled("rescue-kit:", "rescue-kit:", &printable(&text)));
+                Ok(Step::Again)
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn quit(&self) -> Exit {
+        tell("nothing was changed\n");
+        if self.guidance.is_well() {
+            Exit::Done
+        } else {
+            Exit::Declined
+        }
+    }
+
+    fn interview(&self) -> Interview<'_> {
+        Interview {
+            stop: Box::new(|| self.context.signal()),
+        }
+    }
+}
+
+/// What can be chosen first.
+enum Choice {
+    Again,
+    Explain(String),
+    ExplainWays,
+    Inspect,
+    Quit,
+    Way(WayOut),
+}
+
+/// The unattended command that the answers make.
+struct Ready {
+    words: Vec<std::ffi::OsString>,
+    arguments: Arguments,
+    policy: PolicyArgs,
+    keeping: Keeping,
+}
+
+impl Ready {
+    fn of(context: &Context, answers: &Answers) -> Result<Self, Failure> {
+        let words = context.typed(&answers.words());
+        let arguments = super::parse(&words)?;
+        let Some(Command::Run { policy, keeping }) = &arguments.command else {
+            return Err(Failure::usage(
+                "the answers make no command",
+                "rescue-kit run --help",
+            ));
+        };
+        let (policy, keeping) = (policy.clone(), keeping.clone());
+        Ok(Self {
+            words,
+            arguments,
+            policy,
+            keeping,
+        })
+    }
+
+    /// Looks and plans as the unattended command would.
+    fn plan(&self, site: &Site) -> Result<(Inventory, Plan), Failure> {
+        let policy = config::policy(&self.policy, &site.profile)?;
+        Ok(site.plan(&policy)?)
+    }
+}
+
+/// Shows what was done.
+fn show(context: &Context, done: &Done) -> Exit {
+    say(&screens::result(
+        &screens::Result {
+            verdict: done.verdict,
+            elapsed_ms: done.elapsed_ms,
+            meter: done.meter.as_ref(),
+            verification: &done.verification,
+            audit: done.path.join(crate::run::AUDIT).display().to_string(),
+            run: &done.run,
+            undo: undo(context, &done.run),
+            next: &done.next(),
+        },
+        &context.painter,
+    ));
+    Exit::Done
+}
+
+/// The command that undoes a run.
+fn undo(context: &Context, run: &str) -> String {
+    let places = given(context.global);
+    let places = places
+        .iter()
+        .filter(|(flag, _)| ["root", "profile", "state-dir"].contains(&flag.as_str()));
+    let flags: Vec<String> = places
+        .map(|(flag, value)| format!(" --{flag}={value}"))
+        .collect();
+    format!("rescue-kit{} rollback {run}", flags.concat())
+}
+
+/// A signal, or a terminal that is gone: nothing was begun yet.
+fn silence(silence: Silence) -> Failure {
+    let (exit, what) = match silence {
+        Silence::Gone => (Exit::Signal(1), "the terminal is gone".to_owned()),
+        Silence::Signal(signal) => (Exit::Signal(signal), format!("stopped by signal {signal}")),
+    };
+    Failure::new(exit, format!("{what}; nothing was changed"), "")
+}
+
+/// The flags with which the guided rescue was started and which the unattended one needs, too.
+fn given(global: &Global) -> Vec<(String, String)> {
+    let mut given = Vec::new();
+    let mut add = |flag: &str, value: Option<String>| {
+        given.extend(value.map(|value| (flag.to_owned(), value)));
+    };
+    let path = |path: &PathBuf, usual: &str| {
+        let text = path.display().to_string();
+        (text != usual).then_some(text)
+    };
+    add("root", path(&global.root, "/"));
+    add("profile", global.profile.clone());
+    add("now", global.now.clone());
+    add("state-dir", path(&global.state_dir, "var/lib/rescue-kit"));
+    add("deadline", global.deadline.clone());
+    add("reason", global.reason.clone());
+    given
+}

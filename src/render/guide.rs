@@ -1,0 +1,389 @@
+//! Screens of the guided rescue: diagnosis, names, plan and result, each for a terminal of 24 lines.
+
+use crate::defect::{self, Status};
+use crate::finding::{Finding, Severity};
+use crate::guide::{self, Advice, Guidance, WayOut};
+use crate::inventory::Inventory;
+use crate::journal::{Meter, Verdict};
+use crate::listing::{Row, RowKind};
+use crate::pki::name::printable;
+use crate::plan::Plan;
+use crate::plan::step::{Remaining, Stage, Way};
+use crate::render::text::{Paint, Tone, findings, heading, labelled, table};
+use crate::verification::{Outcome, Verification};
+
+/// What a diagnosis is made of.
+pub struct Diagnosis<'a> {
+    /// What was seen.
+    pub inventory: &'a Inventory,
+    /// A row for each certificate.
+    pub rows: &'a [Row],
+    /// What is worth saying.
+    pub findings: &'a [Finding],
+    /// The first cause.
+    pub cause: Option<&'a str>,
+    /// What is advised.
+    pub guidance: &'a Guidance,
+    /// Lines that it may have: those of the terminal without those of the question below it.
+    pub height: usize,
+}
+
+/// The diagnosis on one screen: the first cause, what is broken, what is in the way.
+pub fn diagnosis(view: &Diagnosis, paint: &dyn Paint) -> String {
+    let mut above = heading(view.inventory, paint);
+    above.push_str(&match view.cause {
+        Some(cause) => labelled(
+            &paint.paint(Tone::Bad, "cause:"),
+            "cause:",
+            &printable(cause),
+        ),
+        None if view.guidance.is_well() => {
+            format!("{}\n", paint.paint(Tone::Good, "nothing is broken"))
+        },
+        None => format!("{}\n", paint.paint(Tone::Warn, "nothing is broken yet")),
+    });
+    let obstacles = obstacles(view, paint);
+    let taken = above.lines().count() + obstacles.lines().count() + SPACING;
+    let room = view.height.saturating_sub(taken).max(FEWEST);
+    let blank = if obstacles.is_empty() { "" } else { "\n" };
+    format!("{above}\n{}{blank}{obstacles}", worst(view, room, paint))
+}
+
+/// Lines of a diagnosis between its parts: two blank ones, the head of the table, and two with what it leaves out.
+const SPACING: usize = 5;
+
+/// The rows that are shown however small the terminal is.
+const FEWEST: usize = 3;
+
+/// The rows that are not well, as many as there is room for, and the rest in numbers.
+fn worst(view: &Diagnosis, room: usize, paint: &dyn Paint) -> String {
+    let mut bad: Vec<&Row> = view
+        .rows
+        .iter()
+        .filter(|row| row.status != Status::Ok)
+        .collect();
+    // What has ended breaks something now; what is about to end does not.
+    bad.sort_by_key(|row| row.status == Status::Expiring);
+    let shown: Vec<Row> = bad.iter().take(room).map(|row| (*row).clone()).collect();
+    let mut text = String::new();
+    if !shown.is_empty() {
+        text.push_str(&table(&shown, view.inventory.at, paint));
+    }
+    let mut rest = Vec::new();
+    if bad.len() > shown.len() {
+        rest.push(format!("{} more are not well", bad.len() - shown.len()));
+    }
+    rest.extend(first_end(view));
+    let others = other_findings(view);
+    if others > 0 {
+        rest.push(format!("{others} finding(s) about other things"));
+    }
+    text.push_str(&paragraph(&rest.join("; ")));
+    text
+}
+
+/// The first end among what is well.
+fn first_end(view: &Diagnosis) -> Option<String> {
+    let mut well: Vec<&Row> = view
+        .rows
+        .iter()
+        .filter(|row| row.status == Status::Ok)
+        .collect();
+    well.sort_by_key(|row| row.not_after);
+    let first = well.first()?;
+    let end = first.not_after?;
+    let what = if first.kind == RowKind::Ca { "CA " } else { "" };
+    Some(format!(
+        "{} are well, of which {what}{} ends first: {} ({})",
+        well.len(),
+        printable(&first.id),
+        end.date(),
+        defect::span(end.since(view.inventory.at))
+    ))
+}
+
+/// Findings that no row tells, and that somebody should look at.
+fn other_findings(view: &Diagnosis) -> usize {
+    let told = |finding: &&Finding| view.rows.iter().any(|row| row.id == finding.subject);
+    let others = view
+        .findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Info);
+    others.filter(|finding| !told(finding)).count()
+}
+
+/// Why the usual way is closed, if it is; what mends it, if no other way is open.
+fn obstacles(view: &Diagnosis, paint: &dyn Paint) -> String {
+    let mut text = String::new();
+    for refusal in &view.guidance.refusals {
+        let label = format!("in the way, {}:", refusal.code.id());
+        let painted = paint.paint(Tone::Warn, &label);
+        text.push_str(&labelled(&painted, &label, &printable(&refusal.text)));
+        if view.guidance.ways.is_empty() {
+            text.push_str(&labelled("  hint:", "  hint:", &printable(&refusal.hint)));
+        }
+    }
+    text
+}
+
+/// What a way costs, as a sentence fragment.
+pub fn cost(advice: &Advice) -> String {
+    match (&advice.way, &advice.plan) {
+        (WayOut::Request(_), _) => "nothing is replaced until the answers are here".to_owned(),
+        (_, Some(plan)) => guide::cost(plan),
+        (_, None) => "not known".to_owned(),
+    }
+}
+
+/// Every way with what it means and costs.
+pub fn ways(guidance: &Guidance, paint: &dyn Paint) -> String {
+    let mut text = String::new();
+    for advice in &guidance.ways {
+        let title = advice.way.title();
+        text.push_str(&format!("{}\n", paint.paint(Tone::Heading, &title)));
+        text.push_str(&labelled("  ", "  ", advice.way.explanation()));
+        if let WayOut::LeaveOut(ids) | WayOut::Request(ids) = &advice.way {
+            text.push_str(&labelled("   concerns", "   concerns", &ids.join(", ")));
+        }
+        text.push_str(&labelled("   costs", "   costs", &cost(advice)));
+    }
+    if !guidance.refusals.is_empty() {
+        text.push('\n');
+        text.push_str(&findings(&guidance.refusals, paint));
+    }
+    text
+}
+
+/// The names in serving certificates that will be issued: those that are there, those that are added, those that might be
+/// meant. Empty if none of them serves.
+pub fn names(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
+    let serving = plan
+        .phases
+        .stage
+        .iter()
+        .filter(|stage| !stage.recipe.names.is_empty());
+    let mut text = String::new();
+    for stage in serving {
+        text.push_str(&format!(
+            "{}\n",
+            paint.paint(Tone::Heading, &stage.credential)
+        ));
+        let added = |san| stage.recipe.add.iter().any(|added| added.san == san);
+        let names = stage.recipe.names.iter();
+        let kept: Vec<String> = names
+            .filter(|name| !added(name.san.clone()))
+            .map(|name| name.san.to_string())
+            .collect();
+        if !kept.is_empty() {
+            text.push_str(&labelled(
+                "  keeps ",
+                "  keeps ",
+                &printable(&kept.join(", ")),
+            ));
+        }
+        for name in &stage.recipe.add {
+            let why = format!("{}: {}", name.san, name.why);
+            let painted = paint.paint(Tone::Warn, "  adds  ");
+            text.push_str(&labelled(&painted, "  adds  ", &printable(&why)));
+        }
+        for (name, why) in unasked(stage, inventory) {
+            let what = format!(
+                "{name}: {why}; to add it, answer {}={name}",
+                stage.credential
+            );
+            text.push_str(&labelled("  not in", "  not in", &printable(&what)));
+        }
+    }
+    text
+}
+
+/// Names that nobody asked for and that might be meant, each with its reason.
+fn unasked(stage: &Stage, inventory: &Inventory) -> Vec<(String, String)> {
+    let advised = inventory
+        .credential(&stage.credential)
+        .map_or(&[][..], |credential| &credential.advised);
+    let unasked = advised
+        .iter()
+        .filter(|name| !stage.recipe.add.iter().any(|added| added.san == name.san));
+    unasked
+        .map(|name| (name.san.to_string(), name.why.clone()))
+        .collect()
+}
+
+/// The plan as a table: what is done, and why, a line each.
+pub fn plan(plan: &Plan, paint: &dyn Paint) -> String {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for stage in &plan.phases.stage {
+        let mut why = stage.why.join("; ");
+        if stage.recipe.capped {
+            let end = stage.recipe.not_after.date();
+            why.push_str(&format!(" (the new one ends with its CA, {end})"));
+        }
+        lines.push((format!("renew {}", stage.credential), why));
+    }
+    let renewed = |id: &str| plan.phases.stage.iter().any(|stage| stage.credential == id);
+    for commit in plan
+        .phases
+        .commit
+        .iter()
+        .filter(|commit| !renewed(&commit.credential))
+    {
+        lines.push((format!("mend {}", commit.credential), commit.why.clone()));
+    }
+    let holds = plan.phases.hold.iter().map(|step| (&step.id, &step.why));
+    let steps = plan
+        .phases
+        .converge
+        .iter()
+        .map(|step| (&step.id, &step.why));
+    for (id, why) in holds.chain(steps) {
+        lines.push((plan.deed(id, Way::Forward).unwrap_or_default(), why.clone()));
+    }
+    let mut text = format!(
+        "{}\n",
+        paint.paint(Tone::Heading, "     WHAT                          WHY")
+    );
+    for (index, (what, why)) in lines.iter().enumerate() {
+        let label = format!("{:>3}  {:<29}", index + 1, printable(what));
+        text.push_str(&row(&label, &printable(why)));
+    }
+    let files = plan.phases.commit.len();
+    let sum = format!(
+        "{files} places are replaced, one by one, under the journal; {}",
+        guide::cost(plan)
+    );
+    text.push_str(&paragraph(&sum));
+    text
+}
+
+/// A row whose first cell may be too wide for its column.
+fn row(label: &str, text: &str) -> String {
+    const COLUMN: usize = 34;
+    if label.chars().count() <= COLUMN {
+        return labelled(label, label, text);
+    }
+    let blank = format!("{:COLUMN$}", "");
+    format!("{label}\n{}", labelled(&blank, &blank, text))
+}
+
+/// Wraps a text that has no label.
+pub fn paragraph(text: &str) -> String {
+    labelled("", "", text)
+        .lines()
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect()
+}
+
+/// What a run did.
+pub struct Result<'a> {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Milliseconds.
+    pub elapsed_ms: u64,
+    /// How available the API server was meanwhile.
+    pub meter: Option<&'a Meter>,
+    /// What was proved.
+    pub verification: &'a Verification,
+    /// Where the evidence is.
+    pub audit: String,
+    /// The run's name.
+    pub run: &'a str,
+    /// The command that undoes it.
+    pub undo: String,
+    /// What remains to be done.
+    pub next: &'a [Remaining],
+}
+
+/// The result: what each port serves and how each component is, where the evidence is, what comes next.
+pub fn result(result: &Result, paint: &dyn Paint) -> String {
+    let mut text = String::from("\n");
+    text.push_str(&headline(result, paint));
+    let live: Vec<&crate::live::Check> = result
+        .verification
+        .checks
+        .iter()
+        .filter(|check| !FILES.contains(&check.name.as_str()))
+        .collect();
+    if !live.is_empty() {
+        let head = format!("{:<44} {}", "WHAT", "SEEN");
+        text.push_str(&format!("{}\n", paint.paint(Tone::Heading, &head)));
+    }
+    for check in live {
+        let (seen, tone) = match &check.outcome {
+            Outcome::Pass if check.name == "served" => ("serves its file".to_owned(), Tone::Good),
+            Outcome::Pass => ("well".to_owned(), Tone::Good),
+            Outcome::Fail(why) => (printable(why), Tone::Bad),
+            Outcome::Unchecked(why) => (format!("not checked: {}", printable(why)), Tone::Warn),
+        };
+        let what = match check.name.as_str() {
+            "served" => printable(&check.subject),
+            name => printable(&format!("{name} of {}", check.subject)),
+        };
+        let label = format!("{what:<44}");
+        let text_of = labelled(&label, &label, &seen);
+        text.push_str(&text_of.replacen(&seen, &paint.paint(tone, &seen), 1));
+    }
+    text.push_str(&evidence(result, paint));
+    text
+}
+
+/// Checks that are about files.
+const FILES: [&str; 6] = [
+    "readable",
+    "pair",
+    "signature",
+    "validity",
+    "names",
+    "trust",
+];
+
+fn headline(result: &Result, paint: &dyn Paint) -> String {
+    let seconds = |ms: u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    let took = seconds(result.elapsed_ms);
+    let line = match (result.verdict, result.meter) {
+        (Verdict::Done, Some(meter)) => {
+            format!(
+                "rescued in {took}, of which {} without the API server",
+                seconds(meter.down_ms)
+            )
+        },
+        (Verdict::Done, None) => format!("rescued in {took}"),
+        (Verdict::RolledBack, _) => {
+            format!("everything is as it was before the run {}", result.run)
+        },
+    };
+    format!("{}\n\n", paint.paint(Tone::Good, &line))
+}
+
+/// Where the proof is, the way back, and the next command, here or on another node.
+fn evidence(result: &Result, paint: &dyn Paint) -> String {
+    let (pass, fail, unchecked) = result.verification.counts();
+    let tone = if fail == 0 { Tone::Good } else { Tone::Bad };
+    let numbers =
+        format!("{pass} checks passed, {fail} failed, {unchecked} could not be made here");
+    let mut text = format!(
+        "{}\n\naudit  {}\n",
+        paint.paint(tone, &numbers),
+        result.audit
+    );
+    if result.verdict == Verdict::Done {
+        text.push_str(&format!("undo   {}\n", result.undo));
+    }
+    for step in result.next {
+        let who = printable(&step.consumer);
+        text.push_str(&labelled(
+            "next  ",
+            "next  ",
+            &format!("{who}: {}", printable(&step.why)),
+        ));
+        if let Some(command) = &step.command {
+            text.push_str(&format!("         {}\n", printable(command)));
+        }
+    }
+    if result.next.is_empty() && result.verdict == Verdict::Done {
+        text.push_str(
+            "next   nothing on this node; what comes later: rescue-kit handover --out DIR\n",
+        );
+    }
+    text
+}
