@@ -170,6 +170,23 @@ impl Terminal {
         }
     }
 
+    /// Waits until the cursor stands in a line that ends with a text: a question that is typed at.
+    #[track_caller]
+    pub(crate) fn wait_for_prompt(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.line_of_cursor().ends_with(text) {
+            let more = self.read(deadline);
+            assert!(more, "no prompt `{text}`:\n{}", self.everything());
+        }
+    }
+
+    fn line_of_cursor(&self) -> String {
+        let screen = self.emulator.screen();
+        let ((row, _), (_, columns)) = (screen.cursor_position(), screen.size());
+        let line = screen.rows(0, columns.get()).nth(row.into());
+        line.unwrap_or_default().trim_end().to_owned()
+    }
+
     /// What is on the screen: its lines without blanks at their ends, without empty lines at its end.
     pub(crate) fn screen(&mut self) -> String {
         let above = self.emulator.screen().scrollback_len();

@@ -36,5 +36,6 @@ mod screens;
 mod second_run;
 mod secrets;
 mod terminals;
+mod training;
 mod units;
 mod workers;
