@@ -1,6 +1,6 @@
 //! Rescues of real control planes: nodes with systemd, containerd, etcd and Kubernetes, made by `tests/lab/cluster`.
 //!
-//! Not part of `cargo test`: it needs root and minutes. `scripts/test` runs it, one test after another. Recovery is judged
+//! Not part of `cargo test`: it needs root and minutes. `scripts/test` runs it, two nodes or one larger cluster at a time. Recovery is judged
 //! by kubectl, etcdctl and openssl with client certificates, never by rescue-kit itself.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -25,6 +25,8 @@ mod expired;
 mod explained;
 #[path = "live/failures.rs"]
 mod failures;
+#[path = "live/guided.rs"]
+mod guided;
 #[path = "live/kubelet.rs"]
 mod kubelet;
 #[path = "live/meter.rs"]
@@ -35,6 +37,9 @@ mod obstacles;
 mod partial;
 #[path = "live/proof.rs"]
 mod proof;
+#[expect(dead_code, reason = "the suite uses the rest of it")]
+#[path = "pty.rs"]
+mod pty;
 #[path = "live/quorum.rs"]
 mod quorum;
 #[path = "live/requests.rs"]
@@ -43,6 +48,8 @@ mod requests;
 mod rotation;
 #[path = "live/runtime.rs"]
 mod runtime;
+#[path = "live/seats.rs"]
+mod seats;
 #[path = "live/units.rs"]
 mod units;
 #[path = "live/ways.rs"]

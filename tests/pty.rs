@@ -16,7 +16,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// How long a test waits for anything, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often it is asked whether a program reads single keys by now, of which the system gives no notice.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -81,6 +81,8 @@ pub(crate) struct Terminal {
     printed: Vec<u8>,
     /// How many lines had left the screen when something was typed last.
     above: usize,
+    /// How many bytes of what was printed were there when the last prompt was.
+    prompted: usize,
 }
 
 impl Terminal {
@@ -121,6 +123,7 @@ impl Terminal {
             emulator: vt100::Parser::new(rows, columns, HISTORY),
             printed: Vec::new(),
             above: 0,
+            prompted: 0,
         }
     }
 
@@ -155,6 +158,26 @@ impl Terminal {
         }
     }
 
+    /// Waits for the next prompt that ends like this, after what is asked.
+    #[track_caller]
+    pub(crate) fn wait_for_prompt(&mut self, question: &str, prompt: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_there = |printed: &[u8]| {
+            let mut windows = printed.windows(prompt.len());
+            windows.any(|window| window == prompt.as_bytes())
+        };
+        while !is_there(&self.printed[self.prompted..]) {
+            let more = self.read(deadline);
+            assert!(more, "`{question}` was not asked:\n{}", self.everything());
+        }
+        self.prompted = self.printed.len();
+        assert!(
+            self.shows(question),
+            "`{question}` is not what was asked:\n{}",
+            self.everything()
+        );
+    }
+
     /// As [`Terminal::wait_for`], and then until the program reads single keys: it asks, and has drawn its question.
     #[track_caller]
     pub(crate) fn wait_for_question(&mut self, text: &str) {
@@ -168,23 +191,6 @@ impl Terminal {
                 self.screen()
             );
         }
-    }
-
-    /// Waits until the cursor stands in a line that ends with a text: a question that is typed at.
-    #[track_caller]
-    pub(crate) fn wait_for_prompt(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.line_of_cursor().ends_with(text) {
-            let more = self.read(deadline);
-            assert!(more, "no prompt `{text}`:\n{}", self.everything());
-        }
-    }
-
-    fn line_of_cursor(&self) -> String {
-        let screen = self.emulator.screen();
-        let ((row, _), (_, columns)) = (screen.cursor_position(), screen.size());
-        let line = screen.rows(0, columns.get()).nth(row.into());
-        line.unwrap_or_default().trim_end().to_owned()
     }
 
     /// What is on the screen: its lines without blanks at their ends, without empty lines at its end.

@@ -4,7 +4,7 @@
 //! After a change that is meant, `RESCUE_KIT_GOLDEN=write cargo test --test suite screens` writes them anew: read the
 //! difference before you commit it.
 
-mod stage;
+pub(crate) mod stage;
 mod stories;
 
 use crate::cases::assert_golden;

@@ -18,6 +18,7 @@ mod csr;
 mod evidence;
 mod faults;
 mod fidelity;
+mod guided;
 mod handover;
 mod harness;
 mod judges;

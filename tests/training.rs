@@ -74,8 +74,7 @@ impl Lesson {
 
     #[track_caller]
     fn answer(&mut self, question: &str, answer: &str) {
-        self.terminal.wait_for(question);
-        self.terminal.wait_for_prompt(PROMPT);
+        self.terminal.wait_for_prompt(question, PROMPT);
         self.terminal.type_text(answer);
         self.terminal.press(Key::Enter);
     }
@@ -294,7 +293,7 @@ fn an_interrupt_or_a_dropped_line_at_any_question_leaves_nothing() {
             for (question, answer) in answers {
                 lesson.answer(question, answer);
             }
-            lesson.terminal.wait_for_prompt(PROMPT);
+            lesson.terminal.wait_for_prompt("", PROMPT);
             if code == 130 {
                 lesson.terminal.interrupt();
             } else {

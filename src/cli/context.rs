@@ -52,7 +52,7 @@ impl<'a> Context<'a> {
             Color::Never => Colour::Never,
         };
         let no_colour = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let plain = no_colour || is_dumb();
+        let plain = no_colour || environment("TERM").is_some_and(|value| value == "dumb");
         Self {
             global,
             painter: Painter::new(colour, plain),
@@ -173,9 +173,8 @@ impl<'a> Context<'a> {
         match self.global.progress {
             Some(ProgressForm::Json) => Mode::Json,
             None if self.global.quiet || self.json() => Mode::Silent,
-            None if self.is_guided && self.plain => Mode::Lines,
+            None if self.plain => Mode::Lines,
             None if self.is_guided => Mode::Steps,
-            None if self.plain => Mode::Silent,
             None => Mode::Bar,
         }
     }
@@ -198,11 +197,6 @@ pub(super) fn variable(name: &str) -> Option<String> {
 /// When what is built is said to have been made (reproducible-builds.org), in seconds since 1970.
 pub(super) fn source_date() -> Option<String> {
     environment("SOURCE_DATE_EPOCH").filter(|date| !date.is_empty())
-}
-
-/// Whether the terminal knows no escape sequences.
-fn is_dumb() -> bool {
-    environment("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// New files are for their owner only, and a crash leaves no memory behind.

@@ -80,21 +80,21 @@ impl<'a> Visit<'a> {
         let mut at = 0;
         let mut is_going_back = false;
         loop {
-            let question = questions::ORDER[at];
-            let step = self.ask(question, &mut answers)?;
-            match step {
+            match self.ask(questions::ORDER[at], &mut answers)? {
                 Step::Again => return Ok(None),
                 Step::Ended(exit) => return Ok(Some(exit)),
                 Step::Quit => return Ok(Some(self.quit())),
-                Step::Skipped if !is_going_back => {},
-                Step::Answered => is_going_back = false,
                 Step::Stay => continue,
-                Step::Back | Step::Skipped => is_going_back = at > 0,
+                Step::Answered => is_going_back = false,
+                Step::Back => is_going_back = true,
+                // On in the direction from which it was reached.
+                Step::Skipped => {},
             }
-            at = if is_going_back { at - 1 } else { at + 1 };
-            if matches!(step, Step::Back) && !is_going_back {
-                at = 0;
-            }
+            at = if is_going_back {
+                at.saturating_sub(1)
+            } else {
+                at + 1
+            };
         }
     }
 
@@ -177,14 +177,17 @@ impl<'a> Visit<'a> {
             },
             Choice::ExplainWays => {
                 say(&screens::ways(&self.guidance, &self.context.painter));
+                say("\n");
                 Ok(Step::Stay)
             },
             Choice::Explain(code) => {
                 explain::explain(self.context, &[code])?;
+                say("\n");
                 Ok(Step::Stay)
             },
             Choice::Inspect => {
                 inspect::inspect(self.context, "30d")?;
+                say("\n");
                 Ok(Step::Stay)
             },
             Choice::Again => Ok(Step::Again),

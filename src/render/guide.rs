@@ -112,18 +112,21 @@ fn other_findings(view: &Diagnosis) -> usize {
     others.filter(|finding| !told(finding)).count()
 }
 
-/// Why the usual way is closed, if it is; what mends it, if no other way is open.
+/// What closes the usual way: by name where another is open, else in full, with what mends it.
 fn obstacles(view: &Diagnosis, paint: &dyn Paint) -> String {
-    let mut text = String::new();
-    for refusal in &view.guidance.refusals {
-        let label = format!("in the way, {}:", refusal.code.id());
-        let painted = paint.paint(Tone::Warn, &label);
-        text.push_str(&labelled(&painted, &label, &printable(&refusal.text)));
-        if view.guidance.ways.is_empty() {
-            text.push_str(&labelled("  hint:", "  hint:", &printable(&refusal.hint)));
-        }
+    let refusals = &view.guidance.refusals;
+    if refusals.is_empty() {
+        return String::new();
     }
-    text
+    let label = "in the way:";
+    let painted = paint.paint(Tone::Warn, label);
+    if view.guidance.ways.is_empty() {
+        return format!("{painted}\n{}", findings(refusals, paint));
+    }
+    let named = refusals
+        .iter()
+        .map(|refusal| format!("{} of {}", refusal.code.id(), printable(&refusal.subject)));
+    labelled(&painted, label, &named.collect::<Vec<_>>().join(", "))
 }
 
 /// What a way costs, as a sentence fragment.

@@ -1,6 +1,7 @@
 //! Progress: a bar on a terminal, each step for a person who follows, lines of JSON for programs, nothing otherwise.
 
 use std::cell::{Cell, RefCell};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,7 +19,7 @@ pub enum Mode {
     Bar,
     /// One JSON object a line on stderr.
     Json,
-    /// A line on stderr for what is done to each process, on terminals that know no more.
+    /// A line on stderr for what is done to each process, if that is a terminal: one that can move no cursor.
     Lines,
     /// Not at all.
     Silent,
@@ -135,9 +136,9 @@ impl Progress {
         let label = format!("{:>2}:{:02} ", seconds / 60, seconds % 60);
         let line = labelled(&label, &label, text);
         match self.mode {
-            Mode::Lines => tell(&line),
+            Mode::Lines if io::stderr().is_terminal() => tell(&line),
             Mode::Steps => self.bar.suspend(|| tell(&line)),
-            Mode::Bar | Mode::Json | Mode::Silent => {},
+            Mode::Bar | Mode::Json | Mode::Lines | Mode::Silent => {},
         }
     }
 

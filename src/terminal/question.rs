@@ -137,6 +137,9 @@ impl Interview<'_> {
             let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
             match poll(&mut fds, Some(&timeout)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {},
+                Ok(_) if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => {
+                    return Err(Silence::Gone);
+                },
                 Ok(_) => return Ok(()),
                 Err(_) => return Err(Silence::Gone),
             }

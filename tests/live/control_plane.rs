@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::seats::Taken;
 
 /// The binary under test, which the nodes see at the same path.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rescue-kit");
@@ -48,17 +49,15 @@ const UNITS: Layout = Layout {
     ],
 };
 
-/// The kinds of clusters that there are.
-const KINDS: [&str; 5] = ["fleet", "one", "three", "units", "workers"];
-
-/// The machine has two cores: one control plane at a time.
-static TURN: Mutex<()> = Mutex::new(());
+/// Clusters of one node; those of the second seat have a 2 behind their names.
+const SMALL: [&str; 2] = ["one", "units"];
+const LARGE: [&str; 3] = ["fleet", "three", "workers"];
 
 /// Nodes that are as they were when they were made, or as a test left them.
 pub(crate) struct ControlPlane {
     name: String,
     layout: Layout,
-    _turn: MutexGuard<'static, ()>,
+    _seats: Taken,
 }
 
 /// What a command printed and returned.
@@ -98,22 +97,31 @@ impl ControlPlane {
 
     /// `RESCUE_KIT_LIVE_PREFIX` begins the clusters' names where two checkouts are tested at the same time.
     fn fresh(kind: &str, how: &[&str], layout: Layout) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_small = SMALL.contains(&kind);
+        let seats = if is_small { Taken::one() } else { Taken::all() };
         let kubernetes = std::env::var("RESCUE_KIT_KUBERNETES").ok();
         let version = kubernetes.iter().flat_map(|v| ["--kubernetes", v.as_str()]);
         let prefix = std::env::var("RESCUE_KIT_LIVE_PREFIX").unwrap_or_default();
         // What boots anew boots from the snapshot that was taken when it was made.
-        for kind in KINDS {
-            lab(&["down", &format!("{prefix}{kind}")]).ok();
+        for name in seats.numbers().iter().flat_map(|seat| clusters(*seat)) {
+            lab(&["down", &format!("{prefix}{name}")]).ok();
         }
-        let name = format!("{prefix}{kind}");
+        let name = match seats.numbers() {
+            [seat] => format!("{prefix}{}", of_seat(kind, *seat)),
+            _ => format!("{prefix}{kind}"),
+        };
         let up = [&["up", &name], how, &version.collect::<Vec<_>>()].concat();
         lab(&up).ok();
         Self {
             name,
             layout,
-            _turn: turn,
+            _seats: seats,
         }
+    }
+
+    /// The name that the lab knows it by.
+    pub(crate) fn name(&self) -> String {
+        self.name.clone()
     }
 
     /// A command of the lab on this cluster: `expire`, `power-cycle`, ...
@@ -369,6 +377,24 @@ impl Ran {
             "not {what:?} in {said}"
         );
         self
+    }
+}
+
+/// The clusters that somebody may have left in a seat.
+fn clusters(seat: usize) -> Vec<String> {
+    let small = SMALL.iter().map(|kind| of_seat(kind, seat));
+    let large = LARGE
+        .iter()
+        .filter(|_| seat == 0)
+        .map(|kind| (*kind).to_owned());
+    small.chain(large).collect()
+}
+
+/// The name of a small cluster in a seat.
+fn of_seat(kind: &str, seat: usize) -> String {
+    match seat {
+        0 => kind.to_owned(),
+        seat => format!("{kind}{}", seat + 1),
     }
 }
 

@@ -51,3 +51,13 @@ impl Meter {
         serde_json::from_str(&said).unwrap()
     }
 }
+
+impl Drop for Meter {
+    /// A test that failed has not stopped it; it would outlive the tests, and keep what they print open.
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            self.0.kill().unwrap_or_default();
+            drop(self.0.wait());
+        }
+    }
+}

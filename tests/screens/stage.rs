@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::{Builder, TempDir};
 
 use crate::cases::redacted;
 use crate::harness::BINARY;
-use crate::pty::{Row, Size, Terminal};
+use crate::means::Mount;
+use crate::pty::{Key, Row, Size, Terminal};
 
 /// What changes from run to run, each at the width that it has: `9` is a digit, `h` a hexadecimal one, `@` one of base64.
-const VARYING: [&str; 16] = [
+const VARYING: [&str; 19] = [
     "9999-99-99T99:99:99Z",
     "9999-99-99-99-99-99",
     "9999-99-99",
@@ -28,36 +30,50 @@ const VARYING: [&str; 16] = [
     " 9.999 s",
     " 99999 bytes",
     " 99.9 MB",
+    "(99.9 MiB",
+    "rescued in 9.9 s",
+    " 9:99  ",
 ];
 
 /// A directory to type in.
-pub(super) struct Stage {
+pub(crate) struct Stage {
+    _disk: Option<Mount>,
     dir: TempDir,
 }
 
 /// What a line that was typed showed.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) line: String,
-    pub(super) transcript: String,
+pub(crate) struct Shown {
+    pub(crate) line: String,
+    pub(crate) transcript: String,
     size: Size,
     rows: Vec<Row>,
-    pub(super) code: i32,
+    pub(crate) code: i32,
 }
 
 impl Stage {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Paths are on the screens, so they have one length everywhere.
+        Self::on(|_| None)
+    }
+
+    /// On a disk of its own with so little room that its free space has as many digits everywhere.
+    pub(crate) fn small() -> Self {
+        Self::on(|at| Some(Mount::memory_on(at, "64m")))
+    }
+
+    fn on(disk: impl Fn(&Path) -> Option<Mount>) -> Self {
         let dir = Builder::new().prefix("seen-").tempdir_in("/tmp").unwrap();
+        let disk = disk(dir.path());
         let bin = dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
         symlink(BINARY, bin.join("rescue-kit")).unwrap();
         fs::create_dir(dir.path().join("tmp")).unwrap();
-        Self { dir }
+        Self { _disk: disk, dir }
     }
 
     /// Runs a line that nobody sees.
-    pub(super) fn prepare(&self, line: &str) {
+    pub(crate) fn prepare(&self, line: &str) {
         let output = Command::new("sh")
             .args(["-ec", line])
             .current_dir(self.dir.path())
@@ -69,13 +85,29 @@ impl Stage {
     }
 
     /// Types a line, and looks.
-    pub(super) fn shown(&self, line: &str, size: Size, env: &[(&str, &str)]) -> Shown {
+    pub(crate) fn shown(&self, line: &str, size: Size, env: &[(&str, &str)]) -> Shown {
+        self.asked(line, size, env, &[])
+    }
+
+    /// Types a line, then each answer when its question is there, and looks.
+    pub(crate) fn asked(
+        &self,
+        line: &str,
+        size: Size,
+        env: &[(&str, &str)],
+        answers: &[(&str, &str)],
+    ) -> Shown {
         let at = self.dir.path().to_str().unwrap();
         let own = self.variables();
         let own = own.iter().map(|(name, value)| (*name, value.as_str()));
         let env: Vec<(&str, &str)> = own.chain(env.iter().copied()).collect();
         let words = ["env", "-C", at, "sh", "-c", line];
         let mut terminal = Terminal::start(size, &words, &env);
+        for (question, answer) in answers {
+            terminal.wait_for_prompt(question, "(< back, q quit):");
+            terminal.type_text(answer);
+            terminal.press(Key::Enter);
+        }
         let code = terminal.exit();
         Shown {
             line: line.to_owned(),
@@ -100,7 +132,7 @@ impl Stage {
 
 impl Shown {
     /// The golden form: what was typed, what was seen, how it ended.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let lines: Vec<String> = self.whole().iter().map(|line| self.cut(line)).collect();
         let seen = lines.join("\n");
         format!("$ {}\n{}\n[{}]\n", self.line, seen.trim_end(), self.code)
@@ -116,14 +148,14 @@ impl Shown {
 
     /// Lines that the terminal broke at its edge, although they could have been wrapped: what is no path, no name, no
     /// command to copy.
-    pub(super) fn too_long(&self) -> Vec<String> {
+    pub(crate) fn too_long(&self) -> Vec<String> {
         let width = usize::from(self.size.columns);
         let long = |line: &String| line.chars().count() > width && !cannot_be_wrapped(line);
         self.whole().into_iter().filter(long).collect()
     }
 
     /// The words, wherever lines end.
-    pub(super) fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let text = redacted(&self.whole().join("\n"), &VARYING);
         text.split_whitespace().map(str::to_owned).collect()
     }
