@@ -30,6 +30,7 @@ mod means;
 mod pages;
 mod pty;
 mod real_output;
+mod recording;
 mod rescue;
 mod rotation;
 mod runbook;
