@@ -18,7 +18,7 @@ pub enum WayOut {
     RenewAuthorities,
     /// What can be issued is; these are left as they are.
     LeaveOut(Vec<String>),
-    /// Requests for these are written, to be signed where the authority's key is.
+    /// Requests for these are written, to be signed where the authority's key is, or their answers are installed.
     Request(Vec<String>),
     /// Nothing is due, and everything is issued anew.
     Everything,
@@ -63,9 +63,7 @@ impl WayOut {
                 "renew the expired CAs with their own keys, and what is due below".to_owned()
             },
             Self::LeaveOut(ids) => format!("renew the rest, leave out {}", few(ids)),
-            Self::Request(ids) => {
-                format!("write requests for {}, to be signed elsewhere", few(ids))
-            },
+            Self::Request(ids) => format!("have {} signed where the CA's key is", few(ids)),
             Self::Everything => "renew everything, although nothing is due".to_owned(),
         }
     }
@@ -89,7 +87,8 @@ impl WayOut {
             },
             Self::Request(_) => {
                 "Keys are made here and stay here. The folder with the requests is carried to where the CA's key is, \
-                 signed there (by rescue-kit csr sign, openssl, cfssl or Vault), and carried back: rescue-kit csr install."
+                 signed there (by rescue-kit csr sign, openssl, cfssl or Vault), and carried back. Chosen again with that \
+                 folder, this way checks every answer and installs it: rescue-kit csr install."
             },
             Self::Everything => {
                 "Every certificate that these CAs can issue gets a new key and a year. It does no harm, and is useful \

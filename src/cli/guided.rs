@@ -4,7 +4,7 @@
 mod questions;
 mod unfinished;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Arguments, Command, Global, Keeping, PolicyArgs};
 use crate::cli::context::Context;
@@ -23,6 +23,7 @@ use crate::pki::utc::Utc;
 use crate::plan::{Plan, Policy};
 use crate::render::guide as screens;
 use crate::render::text::labelled;
+use crate::request::MANIFEST;
 use crate::terminal::question::{Interview, Reply, Silence};
 use crate::terminal::{height, say, tell};
 
@@ -195,42 +196,31 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// Writes requests to a folder, with the command that does it.
+    /// Writes requests to a new folder, or installs the answers of one that was signed; with the command that does it.
     fn request(&self, ids: &[String], answers: &Answers) -> Result<Step, Failure> {
         let stick = crate::stick::sticks().into_iter().next();
         let below = stick.map_or_else(|| PathBuf::from("/root"), |stick| stick.at);
         let proposed = below.join("rescue-kit-requests").display().to_string();
-        let is_free = |text: &str| match std::fs::symlink_metadata(text) {
-            _ if !text.starts_with('/') => Err("an absolute path, please".to_owned()),
-            Ok(_) => Err(format!("{text} exists; name a new folder")),
-            Err(_) => Ok(()),
-        };
-        let asked = self
-            .interview()
-            .text("folder for the requests", &proposed, &is_free);
+        tell("\nA new folder for the requests, or one that came back with their answers:\n");
+        let asked = self.interview().text("folder", &proposed, &requests);
         let folder = match asked.map_err(silence)? {
             Reply::Given(folder) => folder,
             Reply::Back => return Ok(Step::Stay),
             Reply::Quit => return Ok(Step::Quit),
         };
-        let mut words = vec![
-            "csr".to_owned(),
-            "generate".to_owned(),
-            format!("--out={folder}"),
-        ];
-        words.push(format!("--only={}", ids.join(",")));
-        words.extend(
-            answers
-                .given
-                .iter()
-                .map(|(flag, value)| format!("--{flag}={value}")),
-        );
+        let mut words = if Path::new(&folder).exists() {
+            vec!["csr".to_owned(), "install".to_owned(), folder]
+        } else {
+            let ids = format!("--only={}", ids.join(","));
+            let out = format!("--out={folder}");
+            vec!["csr".to_owned(), "generate".to_owned(), out, ids]
+        };
+        let given = answers.given.iter();
+        words.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
         tell(&format!("\n$ rescue-kit {}\n", words.join(" ")));
         let words = self.context.typed(&words);
-        Ok(Step::Ended(super::dispatch(
-            &super::parse(&words)?,
-            &words,
-        )?))
+        let exit = super::dispatch(&super::parse(&words)?, &words)?;
+        Ok(Step::Ended(exit))
     }
 
     /// Carries out what was agreed to, under the lock; what changed meanwhile takes another look.
@@ -267,6 +257,19 @@ impl<'a> Visit<'a> {
             stop: Box::new(|| self.context.signal()),
         }
     }
+}
+
+/// Whether a text is a folder for requests: one that is not there yet, or one that holds requests.
+fn requests(text: &str) -> Result<(), String> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err("an absolute path, please".to_owned());
+    }
+    let is_free = path.symlink_metadata().is_err();
+    if is_free || path.join(MANIFEST).is_file() {
+        return Ok(());
+    }
+    Err(format!("{text} exists, and holds no requests"))
 }
 
 /// What can be chosen first.

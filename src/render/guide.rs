@@ -132,7 +132,9 @@ fn obstacles(view: &Diagnosis, paint: &dyn Paint) -> String {
 /// What a way costs, as a sentence fragment.
 pub fn cost(advice: &Advice) -> String {
     match (&advice.way, &advice.plan) {
-        (WayOut::Request(_), _) => "nothing is replaced until the answers are here".to_owned(),
+        (WayOut::Request(_), _) => {
+            "writes requests; nothing is replaced until the answers are here".to_owned()
+        },
         (_, Some(plan)) => guide::cost(plan),
         (_, None) => "not known".to_owned(),
     }

@@ -3,6 +3,7 @@
 use crate::guided::{QUESTIONS, answer, expire, guide};
 use crate::harness::Node;
 use crate::means::{assert_judged, assert_same, runs};
+use crate::pty::Key;
 
 /// The file of the cluster's CA's key.
 const CA_KEY: &str = "/etc/kubernetes/pki/ca.key";
@@ -71,12 +72,12 @@ fn without_the_cas_key_requests_are_written_or_the_rest_is_renewed() {
     terminal.wait_for("in the way: RK0104 of ca");
     answer(
         &mut terminal,
-        "1 write requests for 7 certificates, to be signed elsewhere",
+        "1 have 7 certificates signed where the CA's key is",
         "1",
     );
     answer(
         &mut terminal,
-        "folder for the requests [",
+        "or one that came back with their answers: folder [",
         folder.to_str().unwrap(),
     );
     terminal.wait_for("$ rescue-kit csr generate --out=");
@@ -84,6 +85,17 @@ fn without_the_cas_key_requests_are_written_or_the_rest_is_renewed() {
     assert_eq!(terminal.exit(), 0);
     assert!(folder.join("manifest.json").exists());
     assert!(folder.join("apiserver.csr").exists() && !folder.join("etcd-server.csr").exists());
+    let keys = crate::harness::lab().join("trees/p256/expired/etc/kubernetes/pki");
+    let (cert, key) = (keys.join("ca.crt"), keys.join("ca.key"));
+    let sign = [
+        "csr",
+        "sign",
+        folder.to_str().unwrap(),
+        "--ca-cert",
+        cert.to_str().unwrap(),
+        "--ca-key",
+        key.to_str().unwrap(),
+    ];
     let mut terminal = guide(&node);
     answer(
         &mut terminal,
@@ -111,14 +123,18 @@ fn a_folder_that_exists_is_not_written_to() {
     let node = Node::real("p256", "expired");
     node.remove(CA_KEY);
     let mut terminal = guide(&node);
-    answer(&mut terminal, "1 write requests for", "1");
-    answer(&mut terminal, "folder for the requests [", "/tmp");
+    answer(&mut terminal, "1 have 7 certificates signed", "1");
     answer(
         &mut terminal,
-        "not that: /tmp exists; name a new folder",
+        "or one that came back with their answers: folder [",
+        "/tmp",
+    );
+    answer(
+        &mut terminal,
+        "not that: /tmp exists, and holds no requests",
         "<",
     );
-    answer(&mut terminal, "1 write requests for", "q");
+    answer(&mut terminal, "1 have 7 certificates signed", "q");
     assert_eq!(terminal.exit(), 4);
 }
 

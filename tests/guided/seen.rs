@@ -42,13 +42,13 @@ fn a_node_that_is_well_is_seen_as_in_its_golden_file() {
 #[test]
 fn a_missing_key_is_seen_as_in_its_golden_file() {
     let answers = [
-        ("1 write requests for", "3"),
-        ("1 write requests for", "4"),
-        ("1 write requests for", "1"),
-        ("folder for the requests", "/tmp"),
+        ("1 have 7 certificates signed", "3"),
+        ("1 have 7 certificates signed", "4"),
+        ("1 have 7 certificates signed", "1"),
+        ("or one that came back with their answers: folder [", "/tmp"),
         ("/tmp exists", "new"),
         ("an absolute path", "<"),
-        ("1 write requests for", "q"),
+        ("1 have 7 certificates signed", "q"),
     ];
     let stage = stage(&[EXPIRED, UNSEEN, "rm made/node/etc/kubernetes/pki/ca.key"]);
     as_golden(&stage, "no-key", &answers);
