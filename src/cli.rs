@@ -23,6 +23,7 @@ mod profile;
 mod rotate;
 mod run;
 mod runs;
+mod training;
 mod verify;
 mod would;
 

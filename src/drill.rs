@@ -8,6 +8,7 @@
 mod damage;
 mod layout;
 mod node;
+pub mod score;
 mod tree;
 
 use std::fmt;
@@ -166,6 +167,42 @@ impl Scenario {
         }
     }
 
+    /// What whoever is called hears of it: symptoms, and nothing that has been understood.
+    pub fn page(self) -> &'static str {
+        match self {
+            Self::LeavesExpired => {
+                "cp1 was rebooted at 02:50 for a new kernel and did not come back: kubectl says `connection refused`. Nobody has touched this cluster for a year."
+            },
+            Self::CaExpired => {
+                "cp1 did not come back after a power cut: kubectl says `connection refused`. It is the oldest cluster of the company; who installed it has left."
+            },
+            Self::MissingLeaf => {
+                "cp1 answers nobody since it was rebooted. A colleague has tried something with kubeadm, gave up at 01:30, and went home."
+            },
+            Self::WrongSan => {
+                "The data centre was given new addresses at the weekend. kubectl says of cp1: `x509: certificate is valid for 192.168.61.10, not 192.168.61.11`."
+            },
+            Self::MismatchedPair => {
+                "cp1 lost power while its weekly maintenance ran, and does not come back: the API server's container ends as soon as it starts."
+            },
+            Self::ClockWrong => {
+                "cp1 was in a box for three weeks, was switched on again in another rack, and does not join the others. Its logs look strange."
+            },
+            Self::KubeletOnly => {
+                "cp1 is NotReady and was rebooted for that, which made it worse: nothing runs now. All certificates were renewed a month ago, says the change log."
+            },
+            Self::Truncated => {
+                "The disk of cp1 was full at 02:31 and has room again since 02:40; the API server has not come back."
+            },
+            Self::CaKeyMissing => {
+                "cp1 did not come back after a reboot: kubectl says `connection refused`. The security team hardened this cluster after the last audit."
+            },
+            Self::ForeignCa => {
+                "cp1 does not come back. Yesterday a script copied files from one cluster to another, and the wrong way round for some minutes."
+            },
+        }
+    }
+
     /// Whether a rescue mends it without help; if not, it is refused with an explanation and nothing is changed.
     pub fn rescuable(self) -> bool {
         match self {
@@ -212,9 +249,29 @@ pub fn make(
     algorithm: &KeyAlgorithm,
     now: Utc,
 ) -> Result<Made, DrillError> {
+    make_beside(root, None, scenario, algorithm, now)
+}
+
+/// As [`make`], and with `twin` the node before the damage, in a directory of its own: what other places still have, such
+/// as the CA's key where it is kept, or yesterday's backup.
+///
+/// # Errors
+///
+/// As [`make`].
+pub fn make_beside(
+    root: &Path,
+    twin: Option<&Path>,
+    scenario: Scenario,
+    algorithm: &KeyAlgorithm,
+    now: Utc,
+) -> Result<Made, DrillError> {
     tree::claim(root)?;
     let dates = Dates::of(scenario, now);
     let mut tree = node::tree(algorithm, dates, certified_address(scenario))?;
+    if let Some(twin) = twin {
+        tree::claim(twin)?;
+        tree.write(twin)?;
+    }
     let broken = damage::damage(&mut tree, scenario, algorithm, dates)?;
     tree.write(root)?;
     let stated = (scenario == Scenario::ClockWrong).then(|| now.plus(-LOST));

@@ -912,9 +912,12 @@ pub enum ProfileCommand {
 /// The rehearsal.
 #[derive(Args, Debug)]
 pub struct Drill {
-    /// What is broken
-    #[arg(long, value_name = "NAME", default_value = "leaves-expired")]
-    pub scenario: String,
+    /// What is broken [default: leaves-expired; with --guided, nobody knows]
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// Practise: you are told what is seen, look, choose a way out, which is carried out, and get a score
+    #[arg(long, conflicts_with = "list")]
+    pub guided: bool,
     /// List the scenarios
     #[arg(long)]
     pub list: bool,

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::args::Drill;
 use crate::cli::context::Context;
+use crate::cli::training;
 use crate::clock;
 use crate::drill::{self, Made, Scenario};
 use crate::error::{Failure, meant};
@@ -31,15 +32,11 @@ pub(super) fn drill(context: &Context, arguments: &Drill) -> Result<Exit, Failur
     if arguments.list {
         return Ok(list(context));
     }
-    let scenario: Scenario =
-        arguments
-            .scenario
-            .parse()
-            .map_err(|error: drill::UnknownScenario| {
-                let known = Scenario::ALL.into_iter().map(Scenario::name);
-                let hint = meant(&error.0, known, "rescue-kit drill --list");
-                Failure::usage(error.to_string(), &hint)
-            })?;
+    if arguments.guided {
+        return training::guided(context, arguments);
+    }
+    let scenario = arguments.scenario.as_deref();
+    let scenario = scenario.map_or(Ok(Scenario::LeavesExpired), self::scenario)?;
     let algorithm = crate::config::algorithm(&arguments.key_algorithm)?;
     let (work, made_here) = workshop(arguments)?;
     let root = work.join("node");
@@ -65,6 +62,15 @@ pub(super) fn drill(context: &Context, arguments: &Drill) -> Result<Exit, Failur
     exit
 }
 
+/// A scenario by its name.
+pub(super) fn scenario(name: &str) -> Result<Scenario, Failure> {
+    name.parse().map_err(|error: drill::UnknownScenario| {
+        let known = Scenario::ALL.into_iter().map(Scenario::name);
+        let hint = meant(&error.0, known, "rescue-kit drill --list");
+        Failure::usage(error.to_string(), &hint)
+    })
+}
+
 fn list(context: &Context) -> Exit {
     if context.json() {
         let all = Scenario::ALL
@@ -80,7 +86,7 @@ fn list(context: &Context) -> Exit {
 }
 
 /// The directory that everything is made in, and whether it was made for this drill.
-fn workshop(arguments: &Drill) -> Result<(PathBuf, bool), Failure> {
+pub(super) fn workshop(arguments: &Drill) -> Result<(PathBuf, bool), Failure> {
     let (work, temporary) = if let Some(dir) = &arguments.dir {
         (dir.clone(), false)
     } else {

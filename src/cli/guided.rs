@@ -355,7 +355,7 @@ fn undo(context: &Context, run: &str) -> String {
 }
 
 /// A signal, or a terminal that is gone: nothing was begun yet.
-fn silence(silence: Silence) -> Failure {
+pub(super) fn silence(silence: Silence) -> Failure {
     let (exit, what) = match silence {
         Silence::Gone => (Exit::Signal(1), "the terminal is gone".to_owned()),
         Silence::Signal(signal) => (Exit::Signal(signal), format!("stopped by signal {signal}")),

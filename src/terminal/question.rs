@@ -109,9 +109,10 @@ impl Interview<'_> {
         let mut bytes = [0; LINE];
         // The terminal gives a line at a time, and keeps those that were typed ahead.
         match rustix::io::read(io::stdin(), &mut bytes) {
+            // So it ends for a reader whose terminal was cut off, too.
             Ok(0) => {
                 tell("\n");
-                Ok(None)
+                (self.stop)().map_or(Ok(None), |signal| Err(Silence::Signal(signal)))
             },
             Ok(count) => {
                 let line = String::from_utf8_lossy(&bytes[..count]);
