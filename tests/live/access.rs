@@ -308,7 +308,6 @@ fn assert_refused_everywhere(lab: &ControlPlane, since: Instant, seconds: u64, w
         });
     }
     let took = since.elapsed();
-    println!("{word} everywhere after {took:?}");
     assert!(took < Duration::from_secs(seconds), "{took:?}");
 }
 
