@@ -2,7 +2,11 @@
 
 pub mod kubeconfig;
 
+use std::sync::LazyLock;
+
 use zeroize::Zeroizing;
+
+use crate::pki::csr::{Template, Usage};
 
 /// Name and text of every template in `templates/` that a profile may name.
 const TEXTS: [(&str, &str); 3] = [
@@ -22,6 +26,16 @@ pub fn text(name: &str) -> Option<&'static str> {
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, text)| *text)
+}
+
+/// The usages that a template gives; none if there is no such template.
+pub fn usages(name: &str) -> &'static [Usage] {
+    // Ten thousand requests ask for them.
+    static READ: LazyLock<[Vec<Usage>; 3]> = LazyLock::new(|| {
+        TEXTS.map(|(_, text)| Template::parse(text.as_bytes()).unwrap_or_default().usages)
+    });
+    let place = TEXTS.iter().position(|(known, _)| *known == name);
+    place.map_or(&[], |place| &READ[place])
 }
 
 /// A template for `ca init`, which no profile names.

@@ -132,7 +132,11 @@ impl<'a> Visit<'a> {
     fn choices(&self) -> Vec<(String, Choice)> {
         let mut items: Vec<(String, Choice)> = Vec::new();
         for advice in &self.guidance.ways {
-            let what = format!("{} ({})", advice.way.title(), screens::cost(advice));
+            let what = format!(
+                "{} ({})",
+                advice.way.title(),
+                screens::cost(advice, &self.seen.inventory)
+            );
             items.push((what, Choice::Way(advice.way.clone())));
         }
         if !self.guidance.ways.is_empty() {
@@ -177,7 +181,11 @@ impl<'a> Visit<'a> {
                 Ok(Step::Answered)
             },
             Choice::ExplainWays => {
-                say(&screens::ways(&self.guidance, &self.context.painter));
+                say(&screens::ways(
+                    &self.guidance,
+                    &self.seen.inventory,
+                    &self.context.painter,
+                ));
                 say("\n");
                 Ok(Step::Stay)
             },

@@ -10,7 +10,7 @@ use crate::pki::name::printable;
 use crate::plan::Plan;
 use crate::plan::step::{Remaining, Stage, Way};
 use crate::render::text::{Paint, Tone, findings, heading, labelled, table};
-use crate::verification::{Outcome, Verification};
+use crate::verification::{Check, Outcome, Verification};
 
 /// What a diagnosis is made of.
 pub struct Diagnosis<'a> {
@@ -130,18 +130,18 @@ fn obstacles(view: &Diagnosis, paint: &dyn Paint) -> String {
 }
 
 /// What a way costs, as a sentence fragment.
-pub fn cost(advice: &Advice) -> String {
+pub fn cost(advice: &Advice, inventory: &Inventory) -> String {
     match (&advice.way, &advice.plan) {
         (WayOut::Request(_), _) => {
             "writes requests; nothing is replaced until the answers are here".to_owned()
         },
-        (_, Some(plan)) => guide::cost(plan),
+        (_, Some(plan)) => guide::cost(plan, inventory),
         (_, None) => "not known".to_owned(),
     }
 }
 
 /// Every way with what it means and costs.
-pub fn ways(guidance: &Guidance, paint: &dyn Paint) -> String {
+pub fn ways(guidance: &Guidance, inventory: &Inventory, paint: &dyn Paint) -> String {
     let mut text = String::new();
     for advice in &guidance.ways {
         let title = advice.way.title();
@@ -150,7 +150,7 @@ pub fn ways(guidance: &Guidance, paint: &dyn Paint) -> String {
         if let WayOut::LeaveOut(ids) | WayOut::Request(ids) = &advice.way {
             text.push_str(&labelled("   concerns", "   concerns", &ids.join(", ")));
         }
-        text.push_str(&labelled("   costs", "   costs", &cost(advice)));
+        text.push_str(&labelled("   costs", "   costs", &cost(advice, inventory)));
     }
     if !guidance.refusals.is_empty() {
         text.push('\n');
@@ -216,7 +216,7 @@ fn unasked(stage: &Stage, inventory: &Inventory) -> Vec<(String, String)> {
 }
 
 /// The plan as a table: what is done, and why, a line each.
-pub fn plan(plan: &Plan, paint: &dyn Paint) -> String {
+pub fn plan(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     for stage in &plan.phases.stage {
         let mut why = stage.why.join("; ");
@@ -250,24 +250,28 @@ pub fn plan(plan: &Plan, paint: &dyn Paint) -> String {
     );
     for (index, (what, why)) in lines.iter().enumerate() {
         let label = format!("{:>3}  {:<29}", index + 1, printable(what));
-        text.push_str(&row(&label, &printable(why)));
+        text.push_str(&row(&label, &printable(why), WHY_AT));
     }
     let files = plan.phases.commit.len();
     let sum = format!(
         "{files} places are replaced, one by one, under the journal; {}",
-        guide::cost(plan)
+        guide::cost(plan, inventory)
     );
     text.push_str(&paragraph(&sum));
     text
 }
 
+/// Where the second column of a plan begins.
+const WHY_AT: usize = 34;
+
 /// A row whose first cell may be too wide for its column.
-fn row(label: &str, text: &str) -> String {
-    const COLUMN: usize = 34;
-    if label.chars().count() <= COLUMN {
-        return labelled(label, label, text);
+fn row(label: &str, text: &str, column: usize) -> String {
+    let label = label.trim_end();
+    if label.chars().count() <= column {
+        let label = format!("{label:<column$}");
+        return labelled(&label, &label, text);
     }
-    let blank = format!("{:COLUMN$}", "");
+    let blank = format!("{:column$}", "");
     format!("{label}\n{}", labelled(&blank, &blank, text))
 }
 
@@ -303,33 +307,65 @@ pub struct Result<'a> {
 pub fn result(result: &Result, paint: &dyn Paint) -> String {
     let mut text = String::from("\n");
     text.push_str(&headline(result, paint));
-    let live: Vec<&crate::live::Check> = result
-        .verification
-        .checks
-        .iter()
+    let checks = result.verification.checks.iter();
+    let live: Vec<&Check> = checks
         .filter(|check| !FILES.contains(&check.name.as_str()))
         .collect();
     if !live.is_empty() {
-        let head = format!("{:<44} {}", "WHAT", "SEEN");
+        let head = format!("{:<SEEN_AT$} SEEN", "WHAT");
         text.push_str(&format!("{}\n", paint.paint(Tone::Heading, &head)));
     }
-    for check in live {
-        let (seen, tone) = match &check.outcome {
-            Outcome::Pass if check.name == "served" => ("serves its file".to_owned(), Tone::Good),
-            Outcome::Pass => ("well".to_owned(), Tone::Good),
-            Outcome::Fail(why) => (printable(why), Tone::Bad),
-            Outcome::Unchecked(why) => (format!("not checked: {}", printable(why)), Tone::Warn),
-        };
-        let what = match check.name.as_str() {
-            "served" => printable(&check.subject),
-            name => printable(&format!("{name} of {}", check.subject)),
-        };
-        let label = format!("{what:<44}");
-        let text_of = labelled(&label, &label, &seen);
-        text.push_str(&text_of.replacen(&seen, &paint.paint(tone, &seen), 1));
+    // The API server tells about dozens of its parts; those that are well are a number.
+    let is_part = |check: &&&Check| check.name == "readyz" && check.passed();
+    let parts = live.iter().filter(is_part).count();
+    let mut is_told = parts <= FEW_PARTS;
+    for check in &live {
+        if parts > FEW_PARTS && is_part(&check) {
+            if !is_told {
+                text.push_str(&seen(
+                    "readyz",
+                    &format!("well, in {parts} parts"),
+                    Tone::Good,
+                    paint,
+                ));
+                is_told = true;
+            }
+            continue;
+        }
+        let (what, tone) = outcome(check);
+        text.push_str(&seen(&subject(check), &what, tone, paint));
     }
     text.push_str(&evidence(result, paint));
     text
+}
+
+/// Where the second column of a result begins.
+const SEEN_AT: usize = 44;
+
+/// So many parts of the API server have a line each.
+const FEW_PARTS: usize = 3;
+
+/// A line of a result.
+fn seen(what: &str, how: &str, tone: Tone, paint: &dyn Paint) -> String {
+    let label = format!("{:<SEEN_AT$}", printable(what));
+    let line = row(&label, how, SEEN_AT);
+    line.replacen(how, &paint.paint(tone, how), 1)
+}
+
+fn subject(check: &Check) -> String {
+    match check.name.as_str() {
+        "served" => check.subject.clone(),
+        name => format!("{name} of {}", check.subject),
+    }
+}
+
+fn outcome(check: &Check) -> (String, Tone) {
+    match &check.outcome {
+        Outcome::Pass if check.name == "served" => ("serves its file".to_owned(), Tone::Good),
+        Outcome::Pass => ("well".to_owned(), Tone::Good),
+        Outcome::Fail(why) => (printable(why), Tone::Bad),
+        Outcome::Unchecked(why) => (format!("not checked: {}", printable(why)), Tone::Warn),
+    }
 }
 
 /// Checks that are about files.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pki::csr::{Template, Usage};
+use crate::pki::csr::Usage;
 use crate::pki::name::printable;
 use crate::pki::request::Request;
 use crate::profile::Profile;
@@ -73,8 +73,7 @@ impl Terms {
                 id: printable(id),
                 profile: profile.name.clone(),
             })?;
-            let text = template::text(&rule.create.template).unwrap_or_default();
-            allowed.extend(Template::parse(text.as_bytes()).unwrap_or_default().usages);
+            allowed.extend(template::usages(&rule.create.template));
         }
         let wanted = asks.key_usages.iter().chain(&asks.extended_usages);
         let known = |usage: &&String| allowed.iter().any(|known| known.rfc_name() == **usage);

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::disk::entries;
-use super::look::{file_type, read_bounded};
+use super::look::{file_type, open_quietly, read_bounded};
 use super::swap::{sync_directory, write_all};
 use super::{StoreError, failed, is_plain, retry};
 
@@ -180,14 +180,11 @@ impl RunDir {
         name: &str,
         limit: u64,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let Some(file) = self.open(name)? else {
+        let Some((file, size)) = self.open_to_read(name)? else {
             return Ok(None);
         };
         let path = self.join(name);
-        let hint = rustix::fs::fstat(&file)
-            .map_err(failed!(Read, path))?
-            .st_size;
-        let bytes = read_bounded(file.as_fd(), u64::try_from(hint).unwrap_or(0), limit);
+        let bytes = read_bounded(file.as_fd(), size, limit);
         match bytes.map_err(failed!(Read, path))? {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(StoreError::TooLarge { path, limit }),
@@ -248,20 +245,26 @@ impl RunDir {
     ///
     /// [`StoreError::BadName`], [`StoreError::Read`].
     pub fn open(&self, name: &str) -> Result<Option<File>, StoreError> {
+        let opened = self.open_to_read(name)?;
+        Ok(opened.map(|(file, _)| file.into()))
+    }
+
+    /// Opens a regular file and tells its size; `None` if it is absent.
+    fn open_to_read(&self, name: &str) -> Result<Option<(OwnedFd, u64)>, StoreError> {
         let Some(spot) = self.spot_if_there(name)? else {
             return Ok(None);
         };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = || {
-            let file =
-                retry(|| rustix::fs::openat(spot.directory(), spot.name, flags, Mode::empty()))?;
-            match file_type(&rustix::fs::fstat(&file)?) {
-                FileType::RegularFile => Ok(file),
+            let directory = spot.directory().as_fd();
+            let file = open_quietly(directory, OsStr::new(spot.name), OFlags::empty())?;
+            let stat = rustix::fs::fstat(&file)?;
+            match file_type(&stat) {
+                FileType::RegularFile => Ok((file, u64::try_from(stat.st_size).unwrap_or(0))),
                 _ => Err(Errno::INVAL),
             }
         };
         match open() {
-            Ok(file) => Ok(Some(file.into())),
+            Ok(opened) => Ok(Some(opened)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(failed!(Read, spot.path)(error)),
         }

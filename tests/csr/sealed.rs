@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Trip;
@@ -97,6 +98,34 @@ fn what_is_encrypted_otherwise_goes_through_a_pipe() {
     piped.stdin.take().unwrap().write_all(&plain).unwrap();
     assert!(piped.wait_with_output().unwrap().status.success());
     assert!(trip.on_stick("apiserver.crt").exists());
+}
+
+#[test]
+fn what_age_encrypted_is_signed_with_by_the_manuals_line() {
+    let trip = Trip::generated("p256");
+    let lock = "age-keygen -o identity.txt 2>/dev/null
+        age -r $(age-keygen -y identity.txt) -o ca.key.age ca.key
+        rm ca.key";
+    let on_desk = |script: &str| crate::harness::other("sh", &["-ec", script], trip.desk.path());
+    on_desk(lock).exits(0);
+    on_desk(&format!(
+        "{BINARY} csr sign stick --ca-cert ca.crt --ca-key ca.key.age"
+    ))
+    .exits(5)
+    .says("ca.key.age is encrypted with age");
+    on_desk(&format!(
+        "age -d -i identity.txt ca.key.age | {BINARY} csr sign stick --ca-cert ca.crt --ca-key -"
+    ))
+    .exits(0)
+    .prints("7 signed");
+    assert!(!Path::new(&trip.desk("ca.key")).exists());
+    // A wrong identity opens nothing, and nothing is signed.
+    on_desk("age-keygen -o other.txt 2>/dev/null; rm stick/*.crt").exits(0);
+    on_desk(&format!(
+        "age -d -i other.txt ca.key.age | {BINARY} csr sign stick --ca-cert ca.crt --ca-key -"
+    ))
+    .exits(5);
+    assert!(!trip.on_stick("apiserver.crt").exists());
 }
 
 #[test]

@@ -116,6 +116,17 @@ fn without_the_cas_key_requests_are_written_or_the_rest_is_renewed() {
         (state("etcd-server"), state("apiserver ")),
         ("ok".to_owned(), "expired".to_owned())
     );
+    crate::harness::run(&sign, &[]).exits(0);
+    let mut terminal = guide(&node);
+    answer(&mut terminal, "1 have 7 certificates signed", "1");
+    let folder = folder.to_str().unwrap();
+    answer(&mut terminal, "with their answers: folder [", folder);
+    terminal.wait_for("$ rescue-kit csr install");
+    terminal.wait_for_question("Apply this plan");
+    terminal.press(Key::Down);
+    terminal.press(Key::Enter);
+    assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
+    assert_judged(&node);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::control_plane::{ControlPlane, Ran};
 /// A copy of what is given, as somebody could have made one.
 const COPY: &str = "/root/copy";
 
+const NODES: [&str; 3] = ["cp1", "cp2", "cp3"];
+
 #[test]
 fn a_certificate_breaks_the_glass_until_its_binding_is_gone() {
     let lab = locked_out("admin.conf,super-admin.conf");
@@ -221,9 +223,39 @@ fn expired_copies_are_refreshed_for_root_and_a_user() {
     lab.kit("cp1", &["inspect"]).ok();
 }
 
+#[test]
+fn what_breaks_the_glass_is_taken_back_from_three_api_servers() {
+    let lab = lock_out(ControlPlane::three(), "admin.conf");
+    lab.shell("cp1", "mv /etc/kubernetes/pki/ca.key /root/");
+    let by_token = given(&lab, &[]);
+    let user = by_token["grant"]["user"].as_str().unwrap();
+    assert!(user.starts_with("system:serviceaccount:"), "{user}");
+    assert_let_in_everywhere(&lab);
+    let removal = Instant::now();
+    revoke(&lab, &by_token);
+    assert_refused_everywhere(&lab, removal, 15, "Unauthorized");
+    assert_gone(&lab, &by_token);
+    lab.shell("cp1", "mv /root/ca.key /etc/kubernetes/pki/");
+    lab.lab("expire", &["--", "-only", "super-admin.conf"]);
+    let by_certificate = given(&lab, &[]);
+    assert!(
+        by_certificate["how"]
+            .as_str()
+            .unwrap()
+            .contains("lives in memory only")
+    );
+    assert_let_in_everywhere(&lab);
+    revoke(&lab, &by_certificate);
+    assert_refused_everywhere(&lab, Instant::now(), 5, "Forbidden");
+    assert_gone(&lab, &by_certificate);
+}
+
 /// A node whose kubeconfigs of these names have expired, once its roles are filled.
 fn locked_out(only: &str) -> ControlPlane {
-    let lab = ControlPlane::one();
+    lock_out(ControlPlane::one(), only)
+}
+
+fn lock_out(lab: ControlPlane, only: &str) -> ControlPlane {
     // The controller manager fills aggregated roles some time after the first start.
     lab.wait(60, "role", || {
         let rules = ["get", "clusterrole", "view", "-o", "jsonpath={.rules}"];
@@ -254,6 +286,40 @@ fn given(lab: &ControlPlane, more: &[&str]) -> Value {
 fn by_copy(lab: &ControlPlane, words: &[&str]) -> Ran {
     let by = ["kubectl", "--kubeconfig", COPY, "--request-timeout=10s"];
     lab.exec("cp1", &[&by, words].concat())
+}
+
+/// What was given works at each API server, whichever node it was made on.
+fn assert_let_in_everywhere(lab: &ControlPlane) {
+    for node in NODES {
+        at(lab, node, &["get", "pods", "-A"])
+            .ok()
+            .says("kube-apiserver-cp1");
+        at(lab, node, &["get", "secrets", "-A"])
+            .exits(1)
+            .says("Forbidden");
+    }
+}
+
+/// Every API server refuses it in this way, so many seconds after `since` at the latest.
+fn assert_refused_everywhere(lab: &ControlPlane, since: Instant, seconds: u64, word: &str) {
+    for node in NODES {
+        lab.wait(seconds, &format!("{word} from {node}"), || {
+            at(lab, node, &["get", "pods", "-A"]).stderr.contains(word)
+        });
+    }
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(seconds), "{took:?}");
+}
+
+fn at(lab: &ControlPlane, node: &str, words: &[&str]) -> Ran {
+    let server = format!("--server=https://{}:6443", lab.ip(node));
+    by_copy(lab, &[&[server.as_str()], words].concat())
+}
+
+fn revoke(lab: &ControlPlane, given: &Value) {
+    let run = given["run_id"].as_str().unwrap();
+    let words = ["kubeconfig", "break-glass", "--revoke", run, "--yes"];
+    lab.kit("cp1", &words).ok();
 }
 
 /// No object and no file is left, and the evidence tells of both ends.

@@ -44,7 +44,8 @@ fn a_dead_node_comes_back_although_the_line_drops_half_way() {
         &[("renew what is due with the CAs that are here", "1")],
     );
     answer(&mut terminal, &REST);
-    terminal.wait_for("certificates issued,");
+    terminal.wait_for("certificates issued");
+    terminal.wait_for("places replaced");
     terminal.wait_for("start kubelet:");
     terminal.hang_up();
     assert_eq!(terminal.exit(), 129);

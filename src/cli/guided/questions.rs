@@ -181,7 +181,7 @@ impl Visit<'_> {
         }
         say(&format!(
             "\n{}",
-            screens::plan(&plan, &self.context.painter)
+            screens::plan(&plan, &inventory, &self.context.painter)
         ));
         let head = self
             .context
