@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::cases::assert_golden;
 use crate::harness::{BINARY, run};
 use crate::pty::{CONSOLE, Key, Terminal};
+use crate::screens::stage::Stage;
 
 /// How every question ends.
 const PROMPT: &str = "(< back, q quit):";
@@ -175,6 +177,21 @@ fn who_looks_first_and_does_what_is_right_has_all_points() {
         "{}",
         ended.screen
     );
+}
+
+#[test]
+fn an_exercise_is_seen_as_in_its_golden_file() {
+    let line = "rescue-kit drill --guided --scenario ca-key-missing --dir exercise";
+    let answers = [
+        ("What do you do?", INSPECT),
+        ("What do you do?", ACT),
+        ("Which way out?", RENEW),
+        ("What do you do?", ACT),
+        ("Which way out?", REQUEST),
+    ];
+    let shown = Stage::new().asked(line, CONSOLE, &[], &answers);
+    assert_eq!((shown.code, shown.too_long()), (0, Vec::new()));
+    assert_golden("screens/rehearsal/guided.txt", &shown.text());
 }
 
 #[test]

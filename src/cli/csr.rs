@@ -121,7 +121,7 @@ fn show_made(context: &Context, inventory: &Inventory, made: &Generated, out: &P
     say(&format!("{count} request(s) in {}\n", out.display()));
     say(&format!("keys    {}\n", made.keys.display()));
     say(&format!(
-        "next    have them signed, then here: rescue-kit csr install {}\n",
+        "next    have them signed, then here:\n        rescue-kit csr install {}\n",
         out.display()
     ));
 }

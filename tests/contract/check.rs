@@ -1,13 +1,16 @@
 //! A plan that is not applied tells what a run would do, and the same input gives the same output.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::harness::{Node, other};
-use crate::means::{ONE, assert_judged, assert_same};
+use crate::means::{ONE, assert_judged, assert_same, runs};
 
 /// The present, which every command of a test is told, so that plans are dated alike.
 fn now() -> String {
-    other("date", &["-u", "+%FT%TZ"], std::path::Path::new("/"))
+    other("date", &["-u", "+%FT%TZ"], Path::new("/"))
         .exits(0)
         .stdout
         .trim()
@@ -50,6 +53,65 @@ fn check_tells_what_plan_tells_and_changes_nothing() {
             assert!(!node.path("/var/lib/rescue-kit").exists());
         }
     }
+}
+
+#[test]
+fn check_says_which_places_a_way_back_or_on_leads_to_and_goes_none() {
+    let node = Node::real("p256", "expired");
+    let stop = [("RESCUE_KIT_FAIL", "act:c03:forward=abort")];
+    node.run_with(
+        &["run", "--yes", "--only", "apiserver,scheduler.conf"],
+        &stop,
+    );
+    let (before, runs) = (node.snapshot(), runs(&node));
+    let on = node.run(&["resume", "--check", "--yes"]).exits(0);
+    on.prints("would finish 1 place(s) of the run")
+        .prints("/etc/kubernetes/scheduler.conf")
+        .prints("nothing was changed (--check)");
+    let back = node.json(&["rollback", "--check", "--yes"]);
+    assert_eq!(back["changed"], true);
+    assert_eq!(back["way"], "back");
+    let places: Vec<String> = back["places"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        places.last().unwrap().contains("pki/apiserver.key"),
+        "{places:?}"
+    );
+    assert_same(&before, &node.snapshot());
+    let records = || fs::read(node.newest_run().join("journal.jsonl")).unwrap();
+    let journal = records();
+    node.run(&["rollback", "--check"]).exits(0);
+    assert_eq!((records(), self::runs(&node)), (journal, runs));
+}
+
+#[test]
+fn check_is_refused_where_there_is_nothing_to_show() {
+    let node = Node::real("p256", "fresh");
+    node.run(&["run", "--yes", "--all"]).exits(0);
+    let before = node.snapshot();
+    let kept = fs::read_dir(node.newest_run()).unwrap().count();
+    let new = node.root.with_file_name("new");
+    let new = new.to_str().unwrap();
+    for words in [
+        &["runs", "prune", "--keep", "0"][..],
+        &["backup", "create"],
+        &["audit", "pack"],
+        &["ca", "export", "--out", new],
+        &["ca", "rotate", "begin", "--out", new],
+        &["sa", "rotate", "begin", "--out", new],
+    ] {
+        node.run(&[words, &["--check", "--yes"]].concat())
+            .exits(2)
+            .says("--check has nothing to show here")
+            .says("hint: leave --check out");
+    }
+    assert_same(&before, &node.snapshot());
+    assert_eq!(fs::read_dir(node.newest_run()).unwrap().count(), kept);
+    assert!(!Path::new(new).exists() && !node.path("/var/lib/rescue-kit/backups").exists());
 }
 
 #[test]

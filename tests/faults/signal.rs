@@ -134,7 +134,9 @@ fn a_signal_stops_a_run_between_two_replacements() {
     let first = node();
     let before = first.snapshot();
     // Three lines of `issued` fit, the first line of `replaced` does not.
-    let room = HEAD + 3 * "{\"event\":\"issued\",\"subject\":\"s01\"}\n".len() + 8;
+    let ids = FEW[3].split(',');
+    let lines = ids.map(|id| format!("{{\"event\":\"issued\",\"subject\":\"{id}\"}}\n").len());
+    let room = HEAD + lines.sum::<usize>() + 8;
     let (code, said) = signalled(&first, &FEW, room, "\"outcome\":{\"step\":\"c01\"", "INT");
     assert_eq!(code, 130, "{said}");
     let journal = fs::read_to_string(first.newest_run().join("journal.jsonl")).unwrap();

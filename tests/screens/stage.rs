@@ -13,7 +13,7 @@ use crate::means::Mount;
 use crate::pty::{Key, Row, Size, Terminal};
 
 /// What changes from run to run, each at the width that it has: `9` is a digit, `h` a hexadecimal one, `@` one of base64.
-const VARYING: [&str; 19] = [
+const VARYING: [&str; 20] = [
     "9999-99-99T99:99:99Z",
     "9999-99-99-99-99-99",
     "9999-99-99",
@@ -32,6 +32,7 @@ const VARYING: [&str; 19] = [
     " 99.9 MB",
     "(99.9 MiB",
     "rescued in 9.9 s",
+    "after 9 min 9 s",
     " 9:99  ",
 ];
 
