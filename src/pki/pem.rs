@@ -1,14 +1,17 @@
 //! PEM text (RFC 7468), read as tolerantly as the components that share these files do.
 //!
 //! Accepted: LF, CRLF and CR line ends, a UTF-8 byte order mark, indentation, bag attributes and
-//! any other text around the blocks, blank lines between base64 lines, RFC 1421 headers. The `pem`
-//! crate decodes; here the blocks are found and brought into the form that it takes, and what is
+//! any other text around the blocks, blank lines between base64 lines, RFC 1421 headers. What is
 //! wrong gets a name.
 
-use ::pem::{EncodeConfig, LineEnding, Pem};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::key::read_spki;
+
+/// How long the lines of base64 are (RFC 7468, section 2).
+const COLUMNS: usize = 64;
 
 /// One block. Its bytes are wiped when dropped: they may be a private key.
 #[derive(Clone)]
@@ -63,8 +66,7 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
         .map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
         if let Some(tag) = label(line) {
-            let plain = plain(&tag, &mut lines)?;
-            found.push(decode(tag, &plain)?);
+            found.push(block(tag, &mut lines)?);
         }
     }
     if found.is_empty() {
@@ -97,10 +99,18 @@ pub fn public_bits(text: &[u8]) -> Result<Vec<u8>, PemError> {
 
 /// Writes one block: 64 columns, LF, a final newline.
 pub fn encode(tag: &str, der: &[u8]) -> Zeroizing<String> {
-    let layout = EncodeConfig::new().set_line_ending(LineEnding::LF);
-    let block = Pem::new(tag, der);
-    let text = Zeroizing::new(::pem::encode_config(&block, layout));
-    drop(Zeroizing::new(block.into_contents()));
+    let base64 = Zeroizing::new(STANDARD.encode(der));
+    // The room is taken at once, so that no growing text leaves copies of a key.
+    let room = base64.len() + base64.len() / COLUMNS + 2 * tag.len() + 40;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    text.extend(["-----BEGIN ", tag, "-----\n"]);
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(COLUMNS));
+        text.extend([line, "\n"]);
+        rest = more;
+    }
+    text.extend(["-----END ", tag, "-----\n"]);
     text
 }
 
@@ -111,65 +121,38 @@ fn label(line: &[u8]) -> Option<String> {
     plain.then(|| String::from_utf8_lossy(tag).into_owned())
 }
 
-/// Takes the lines up to the block's end, and writes the block as the `pem` crate wants it: LF, no
-/// blank line but one after the headers.
-fn plain<'a>(
-    tag: &str,
+/// Takes the lines up to the block's end: headers, if there are any, then base64.
+fn block<'a>(
+    tag: String,
     lines: &mut (impl Iterator<Item = &'a [u8]> + Clone),
-) -> Result<Zeroizing<Vec<u8>>, PemError> {
-    let (begin, end) = (
-        format!("-----BEGIN {tag}-----"),
-        format!("-----END {tag}-----"),
-    );
+) -> Result<Block, PemError> {
+    let end = format!("-----END {tag}-----");
     let inside = lines.clone().take_while(|line| *line != end.as_bytes());
-    let length: usize = inside.map(|line| line.len() + 2).sum();
     // The room is taken at once, so that no growing vector leaves copies of a key.
-    let mut out = Zeroizing::new(Vec::with_capacity(length + begin.len() + end.len() + 2));
-    out.extend_from_slice(begin.as_bytes());
-    let mut in_headers = true;
+    let mut base64 = Zeroizing::new(Vec::with_capacity(inside.map(<[u8]>::len).sum()));
+    let mut encrypted = false;
     for line in lines {
         if line == end.as_bytes() {
-            out.push(b'\n');
-            out.extend_from_slice(line);
-            return Ok(out);
+            return match STANDARD.decode(base64.as_slice()).map(Zeroizing::new) {
+                Ok(der) if !der.is_empty() => Ok(Block {
+                    tag,
+                    der,
+                    encrypted,
+                }),
+                _ => Err(PemError::Body { tag }),
+            };
         }
         if line.windows(5).any(|dashes| dashes == b"-----") {
             break;
         }
-        if line.is_empty() {
+        if base64.is_empty() && line.contains(&b':') {
+            encrypted |= line.starts_with(b"DEK-Info:")
+                || line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED");
             continue;
         }
-        if in_headers && !line.contains(&b':') {
-            in_headers = false;
-            if out.len() > begin.len() {
-                out.push(b'\n');
-            }
-        }
-        out.push(b'\n');
-        out.extend_from_slice(line);
+        base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
     }
-    let tag = tag.to_owned();
     Err(PemError::Truncated { tag })
-}
-
-fn decode(tag: String, text: &[u8]) -> Result<Block, PemError> {
-    let Ok(read) = ::pem::parse(text) else {
-        return Err(PemError::Body { tag });
-    };
-    let headers = read.headers();
-    let encrypted = headers.get("DEK-Info").is_some()
-        || headers
-            .get("Proc-Type")
-            .is_some_and(|kind| kind.ends_with("ENCRYPTED"));
-    let der = Zeroizing::new(read.into_contents());
-    if der.is_empty() {
-        return Err(PemError::Body { tag });
-    }
-    Ok(Block {
-        tag,
-        der,
-        encrypted,
-    })
 }
 
 #[cfg(test)]
