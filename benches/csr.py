@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -35,11 +36,15 @@ def measure(binary: Path, lab: Path, work: Path, rounds: int) -> list[Row]:
             signs, verifies = openssl_speed(speed, pattern)
             note("openssl signs", signs)
             note("openssl signs and verifies", 1 / (1 / signs + 1 / verifies))
+            signs, verifies = openssl_speed(speed, pattern, together=False)
+            note("openssl processor, signing", 1 / signs)
+            note("openssl processor, both", 1 / signs + 1 / verifies)
             for count, stick in sticks.items():
-                times, memory = sign(binary, stick, number)
+                times, usage = sign(binary, stick, number)
                 note(f"{count} signs", count / times["sign"] * 1000)
                 note(f"{count} fsync", times["sync"] / 1000)
-                note(f"{count} memory", memory)
+                note(f"{count} processor", (usage.ru_utime + usage.ru_stime) / count)
+                note(f"{count} memory", usage.ru_maxrss * 1024)
             note("cfssl", one_by_one(sticks[FEW], lambda at, csr: cfssl(lab, at, csr)))
             note("openssl x509", one_by_one(sticks[FEW], openssl_x509))
         rows += judge(kind, {what: statistics.median(values) for what, values in seen.items()})
@@ -55,11 +60,18 @@ def judge(kind: str, seen: dict[str, float]) -> list[Row]:
     def beside(what: str) -> Row:
         return (f"{kind}: `{what}`, one process a request", "-", f"{seen[what]:,.0f}/s, ours is {ours / seen[what]:,.0f} x", True)
 
+    def processor(what: str, other: str) -> Row:
+        mine, theirs = seen[f"{COUNT} processor"] * 1e6, seen[other] * 1e6
+        return (f"{kind}: processor's time of {what} beside that of a request, everything included", "-",
+                f"{theirs / mine:.0%} ({theirs:,.0f} us / {mine:,.0f} us)", True)
+
     return [
         (f"{kind}: {COUNT:,} requests verified and signed, beside `openssl speed -multi` signing alone",
          f">= {TARGET:.0%}", f"{share:.0%} ({ours:,.0f}/s, {alone:,.0f}/s)", share >= TARGET),
         (f"{kind}: the same beside `openssl speed -multi` signing and verifying", "-",
          f"{ours / both:.0%} ({both:,.0f}/s, which is {both / alone:.0%} of signing alone)", True),
+        processor("signing alone", "openssl processor, signing"),
+        processor("signing and verifying", "openssl processor, both"),
         (f"{kind}: bringing {COUNT:,} answers to the disk", "-", f"{seen[f'{COUNT} fsync'] * 1000:.0f} ms", True),
         (f"{kind}: memory of {COUNT:,} beside {FEW:,}", "<= 1.5 x", f"{many / few:.2f} x ({many:.0f} MiB / {few:.0f} MiB)", many <= 1.5 * few),
         beside("cfssl"),
@@ -73,18 +85,18 @@ def requests(at: Path, word: str, count: int) -> Path:
     return at
 
 
-def openssl_speed(algorithm: str, pattern: str) -> tuple[float, float]:
-    """Signatures and verifications a second on all cores."""
-    cores = str(len(os.sched_getaffinity(0)))
-    said = subprocess.run(["openssl", "speed", "-multi", cores, "-seconds", "3", algorithm], check=True,
+def openssl_speed(algorithm: str, pattern: str, together: bool = True) -> tuple[float, float]:
+    """Signatures and verifications a second on all cores; of one process, a second of its processor's time."""
+    many = ["-multi", str(len(os.sched_getaffinity(0)))] if together else []
+    said = subprocess.run(["openssl", "speed", *many, "-seconds", "3", algorithm], check=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     (line,) = (line for line in said.splitlines() if re.match(pattern, line))
     signs, verifies = line.split()[-2:]
     return float(signs), float(verifies)
 
 
-def sign(binary: Path, stick: Path, number: int) -> tuple[dict[str, int], int]:
-    """Signs a copy of everything; what each part took in milliseconds, and the largest memory in bytes."""
+def sign(binary: Path, stick: Path, number: int) -> tuple[dict[str, int], resource.struct_rusage]:
+    """Signs a copy of everything; what each part took in milliseconds, and what the whole process used."""
     # Nothing is removed before the end: ext4 is slow to give an inode away that it got back a moment ago.
     folders = stick / f"copy{number}"
     subprocess.run(["cp", "-a", stick / "folders", folders], check=True)
@@ -100,7 +112,7 @@ def sign(binary: Path, stick: Path, number: int) -> tuple[dict[str, int], int]:
     made = sum(1 for _ in folders.glob("*/*.crt"))
     if report["signed"] != made or not made:
         sys.exit(f"bench: {report['signed']} signed, {made} answers")
-    return report["milliseconds"], usage.ru_maxrss * 1024
+    return report["milliseconds"], usage
 
 
 def one_by_one(stick: Path, command) -> float:
