@@ -9,6 +9,16 @@ pub use crate::live::{Check, Outcome};
 use crate::pki::digest::Digest;
 use crate::pki::utc::Utc;
 
+/// The names of the checks that files alone answer.
+pub const OF_FILES: [&str; 6] = [
+    "readable",
+    "pair",
+    "signature",
+    "validity",
+    "names",
+    "trust",
+];
+
 /// What was proved about a node.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Verification {
@@ -44,17 +54,10 @@ impl Verification {
     /// The same for a node whose cluster has no quorum yet: what waits for the other members is no failure of this node.
     #[must_use]
     pub fn local(mut self) -> Self {
-        const FILES: [&str; 6] = [
-            "readable",
-            "pair",
-            "signature",
-            "validity",
-            "names",
-            "trust",
-        ];
         self.scope = Scope::Local;
         for check in &mut self.checks {
-            if let (false, Outcome::Fail(why)) = (FILES.contains(&&*check.name), &check.outcome) {
+            if let (false, Outcome::Fail(why)) = (OF_FILES.contains(&&*check.name), &check.outcome)
+            {
                 check.outcome = Outcome::Unchecked(format!("waits for a quorum of etcd: {why}"));
             }
         }

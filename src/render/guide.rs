@@ -8,9 +8,9 @@ use crate::journal::{Meter, Verdict};
 use crate::listing::{Row, RowKind};
 use crate::pki::name::printable;
 use crate::plan::Plan;
-use crate::plan::step::{Remaining, Stage, Way};
-use crate::render::text::{Paint, Tone, findings, heading, labelled, table};
-use crate::verification::{Check, Outcome, Verification};
+use crate::plan::step::{Remaining, Way};
+use crate::render::text::{Paint, Tone, findings, heading, labelled, table, unasked};
+use crate::verification::{Check, OF_FILES, Outcome, Verification};
 
 /// What a diagnosis is made of.
 pub struct Diagnosis<'a> {
@@ -191,28 +191,13 @@ pub fn names(plan: &Plan, inventory: &Inventory, paint: &dyn Paint) -> String {
             let painted = paint.paint(Tone::Warn, "  adds  ");
             text.push_str(&labelled(&painted, "  adds  ", &printable(&why)));
         }
-        for (name, why) in unasked(stage, inventory) {
-            let what = format!(
-                "{name}: {why}; to add it, answer {}={name}",
-                stage.credential
-            );
+        for name in unasked(stage, inventory) {
+            let (san, why) = (&name.san, &name.why);
+            let what = format!("{san}: {why}; to add it, answer {}={san}", stage.credential);
             text.push_str(&labelled("  not in", "  not in", &printable(&what)));
         }
     }
     text
-}
-
-/// Names that nobody asked for and that might be meant, each with its reason.
-fn unasked(stage: &Stage, inventory: &Inventory) -> Vec<(String, String)> {
-    let advised = inventory
-        .credential(&stage.credential)
-        .map_or(&[][..], |credential| &credential.advised);
-    let unasked = advised
-        .iter()
-        .filter(|name| !stage.recipe.add.iter().any(|added| added.san == name.san));
-    unasked
-        .map(|name| (name.san.to_string(), name.why.clone()))
-        .collect()
 }
 
 /// The plan as a table: what is done, and why, a line each.
@@ -309,7 +294,7 @@ pub fn result(result: &Result, paint: &dyn Paint) -> String {
     text.push_str(&headline(result, paint));
     let checks = result.verification.checks.iter();
     let live: Vec<&Check> = checks
-        .filter(|check| !FILES.contains(&check.name.as_str()))
+        .filter(|check| !OF_FILES.contains(&check.name.as_str()))
         .collect();
     if !live.is_empty() {
         let head = format!("{:<SEEN_AT$} SEEN", "WHAT");
@@ -367,16 +352,6 @@ fn outcome(check: &Check) -> (String, Tone) {
         Outcome::Unchecked(why) => (format!("not checked: {}", printable(why)), Tone::Warn),
     }
 }
-
-/// Checks that are about files.
-const FILES: [&str; 6] = [
-    "readable",
-    "pair",
-    "signature",
-    "validity",
-    "names",
-    "trust",
-];
 
 fn headline(result: &Result, paint: &dyn Paint) -> String {
     let seconds = |ms: u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);

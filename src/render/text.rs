@@ -3,7 +3,7 @@
 use crate::defect::{self, Status};
 use crate::diff::{Diff, Face};
 use crate::finding::{Finding, Severity};
-use crate::inventory::{Inventory, Scope};
+use crate::inventory::{Inventory, Scope, WantedName};
 use crate::journal::{Converged, Meter};
 use crate::listing::Row;
 use crate::pki::name::printable;
@@ -374,15 +374,22 @@ fn issue(stage: &Stage, now: Utc) -> String {
 }
 
 /// Names that nobody asked for and that might be meant.
-fn advice(stage: &Stage, inventory: &Inventory) -> String {
-    let label = format!("{:28} without", "");
+pub(super) fn unasked<'a>(
+    stage: &'a Stage,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = &'a WantedName> {
     let advised = inventory
         .credential(&stage.credential)
-        .map_or(&[][..], |c| &c.advised);
-    let unasked = advised
+        .map_or(&[][..], |credential| &credential.advised);
+    advised
         .iter()
-        .filter(|name| !stage.recipe.add.iter().any(|a| a.san == name.san));
-    unasked
+        .filter(|name| !stage.recipe.add.iter().any(|added| added.san == name.san))
+}
+
+/// Those names, each with the flag that adds it.
+fn advice(stage: &Stage, inventory: &Inventory) -> String {
+    let label = format!("{:28} without", "");
+    unasked(stage, inventory)
         .map(|name| {
             let why = printable(&name.why);
             let line = format!(
