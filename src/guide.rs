@@ -89,7 +89,7 @@ impl WayOut {
             Self::Request(_) => {
                 "Keys are made here and stay here. The folder with the requests is carried to where the CA's key is, \
                  signed there (by rescue-kit csr sign, openssl, cfssl or Vault), and carried back. Chosen again with that \
-                 folder, this way checks every answer and installs it: rescue-kit csr install."
+                 folder, this way checks every answer, installs it, and renews in the same run what other CAs sign here."
             },
             Self::Everything => {
                 "Every certificate that these CAs can issue gets a new key and a year. It does no harm, and is useful \

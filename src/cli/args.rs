@@ -621,6 +621,9 @@ pub enum Csr {
             env = "RESCUE_KIT_ONLY"
         )]
         only: Vec<String>,
+        /// In the same run renew what else is due and can be signed on this node: a dead node needs both to come back
+        #[arg(long, conflicts_with = "only", env = "RESCUE_KIT_WITH_DUE", value_parser = FalseyValueParser::new())]
+        with_due: bool,
         /// What is done to processes.
         #[command(flatten)]
         restarts: Restarts,

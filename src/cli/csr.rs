@@ -23,11 +23,15 @@ use crate::inventory::{CredentialState, Inventory};
 use crate::issue::Authority;
 use crate::pki::csr::Usage;
 use crate::pki::name::printable;
+use crate::pki::utc::Utc;
 use crate::plan::Policy;
 use crate::profile::{Profile, builtin};
 use crate::render::text::labelled;
 use crate::request::terms::Terms;
 use crate::terminal::{say, tell};
+
+/// What counts as due besides answers, in seconds.
+const RENEW_BEFORE: i64 = 30 * Utc::DAY;
 
 /// Above so many requests only a sum is shown.
 const MANY: usize = 50;
@@ -39,9 +43,17 @@ pub(super) fn csr(context: &Context, command: &Csr) -> Result<Exit, Failure> {
         Csr::Install {
             folder,
             only,
+            with_due,
             restarts,
             keeping,
-        } => install(context, folder, only, restarts, keeping),
+        } => {
+            let besides = if *with_due {
+                Besides::Due
+            } else {
+                Besides::Nothing
+            };
+            install(context, folder, (only, besides), restarts, keeping)
+        },
     }
 }
 
@@ -126,10 +138,19 @@ fn show_made(context: &Context, inventory: &Inventory, made: &Generated, out: &P
     ));
 }
 
+/// What is done in the run that installs answers, besides them.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Besides {
+    /// What is due, and can be signed here.
+    Due,
+    /// Nothing.
+    Nothing,
+}
+
 fn install(
     context: &Context,
     folder: &Path,
-    only: &[String],
+    (only, besides): (&[String], Besides),
     restarts: &Restarts,
     keeping: &Keeping,
 ) -> Result<Exit, Failure> {
@@ -139,14 +160,21 @@ fn install(
     if !answers.waiting.is_empty() && !context.global.quiet {
         tell(&labelled("waits:", "waits:", &answers.waiting.join(", ")));
     }
-    let policy = config::with_restarts(
-        Policy {
-            only: answers.given.keys().cloned().collect(),
-            given: answers.given,
+    let wanted = match besides {
+        Besides::Due => Policy {
+            renew_before: RENEW_BEFORE,
             ..Policy::default()
         },
-        restarts,
-    );
+        Besides::Nothing => Policy {
+            only: answers.given.keys().cloned().collect(),
+            ..Policy::default()
+        },
+    };
+    let wanted = Policy {
+        given: answers.given,
+        ..wanted
+    };
+    let policy = config::with_restarts(wanted, restarts);
     let exit = run::rescue(context, &site, &policy, keeping)?;
     if !context.global.check {
         let installed = policy

@@ -217,7 +217,10 @@ impl<'a> Visit<'a> {
             Reply::Quit => return Ok(Step::Quit),
         };
         let mut words = if Path::new(&folder).exists() {
-            vec!["csr".to_owned(), "install".to_owned(), folder]
+            // A node that is dead needs what its other CAs sign in the same run, or it does not come back.
+            ["csr", "install", &folder, "--with-due"]
+                .map(str::to_owned)
+                .to_vec()
         } else {
             let ids = format!("--only={}", ids.join(","));
             let out = format!("--out={folder}");

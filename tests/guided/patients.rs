@@ -167,3 +167,36 @@ fn a_clock_that_is_wrong_leaves_no_way_but_to_set_it() {
     assert_eq!(terminal.exit(), 4);
     assert_eq!(runs(&node), Vec::<String>::new());
 }
+
+#[test]
+fn answers_and_what_other_cas_sign_here_are_one_run() {
+    let node = Node::real("p256", "expired");
+    let key = node.root.with_file_name("ca.key");
+    std::fs::rename(node.path(CA_KEY), &key).unwrap();
+    let folder = node.root.with_file_name("requests");
+    let folder = folder.to_str().unwrap();
+    let question = "or one that came back with their answers: folder [";
+    let mut terminal = guide(&node);
+    answer(&mut terminal, "1 have 7 certificates signed", "1");
+    answer(&mut terminal, question, folder);
+    assert_eq!(terminal.exit(), 0);
+    let cert = node.path("/etc/kubernetes/pki/ca.crt");
+    let ca = [
+        "--ca-cert",
+        cert.to_str().unwrap(),
+        "--ca-key",
+        key.to_str().unwrap(),
+    ];
+    crate::harness::run(&[&["csr", "sign", folder][..], &ca].concat(), &[]).exits(0);
+    let mut terminal = guide(&node);
+    answer(&mut terminal, "1 have 7 certificates signed", "1");
+    answer(&mut terminal, question, folder);
+    terminal.wait_for("--with-due");
+    terminal.wait_for_question("Apply this plan");
+    terminal.press(Key::Down);
+    terminal.press(Key::Enter);
+    assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
+    assert_judged(&node);
+    assert_eq!(runs(&node).len(), 1);
+    node.run(&["verify"]).exits(0);
+}
