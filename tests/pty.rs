@@ -16,7 +16,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// How long a test waits for anything, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often it is asked whether a program reads single keys by now, of which the system gives no notice.
 const GLANCE: Duration = Duration::from_millis(5);

@@ -132,10 +132,12 @@ fn show_made(context: &Context, inventory: &Inventory, made: &Generated, out: &P
     let count = manifest.requests.len();
     say(&format!("{count} request(s) in {}\n", out.display()));
     say(&format!("keys    {}\n", made.keys.display()));
+    let out = out.display();
+    say("next    where the CA's key is, then here:\n");
     say(&format!(
-        "next    have them signed, then here:\n        rescue-kit csr install {}\n",
-        out.display()
+        "  rescue-kit csr sign {out} --ca-cert ca.crt --ca-key ca.key\n"
     ));
+    say(&format!("  rescue-kit csr install {out}\n"));
 }
 
 /// What is done in the run that installs answers, besides them.

@@ -338,6 +338,10 @@ fn show(context: &Context, done: &Done) -> Exit {
             audit: done.path.join(crate::run::AUDIT).display().to_string(),
             run: &done.run,
             undo: undo(context, &done.run),
+            renewed_authorities: {
+                let mut stages = done.plan.phases.stage.iter();
+                stages.any(|stage| done.after.authority(&stage.credential).is_some())
+            },
             next: &done.next(),
         },
         &context.painter,

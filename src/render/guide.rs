@@ -1,6 +1,6 @@
 //! Screens of the guided rescue: diagnosis, names, plan and result, each for a terminal of 24 lines.
 
-use crate::defect::{self, Status};
+use crate::defect::Status;
 use crate::finding::{Finding, Severity};
 use crate::guide::{self, Advice, Guidance, WayOut};
 use crate::inventory::Inventory;
@@ -94,11 +94,10 @@ fn first_end(view: &Diagnosis) -> Option<String> {
     let end = first.not_after?;
     let what = if first.kind == RowKind::Ca { "CA " } else { "" };
     Some(format!(
-        "{} are well, of which {what}{} ends first: {} ({})",
+        "{} are well, of which {what}{} ends first: {}",
         well.len(),
         printable(&first.id),
-        end.date(),
-        defect::span(end.since(view.inventory.at))
+        end.date()
     ))
 }
 
@@ -134,6 +133,9 @@ pub fn cost(advice: &Advice, inventory: &Inventory) -> String {
     match (&advice.way, &advice.plan) {
         (WayOut::Request(_), _) => {
             "writes requests; nothing is replaced until the answers are here".to_owned()
+        },
+        (WayOut::LeaveOut(_), _) if inventory.live.is_some() => {
+            "what needs those that are left out does not come back by this".to_owned()
         },
         (_, Some(plan)) => guide::cost(plan, inventory),
         (_, None) => "not known".to_owned(),
@@ -284,6 +286,8 @@ pub struct Result<'a> {
     pub run: &'a str,
     /// The command that undoes it.
     pub undo: String,
+    /// Whether certificates of CAs are new, which others hold copies of.
+    pub renewed_authorities: bool,
     /// What remains to be done.
     pub next: &'a [Remaining],
 }
@@ -395,6 +399,10 @@ fn evidence(result: &Result, paint: &dyn Paint) -> String {
         if let Some(command) = &step.command {
             text.push_str(&format!("         {}\n", printable(command)));
         }
+    }
+    if result.renewed_authorities && result.verdict == Verdict::Done {
+        let what = "other nodes and workers need the renewed CA: rescue-kit ca export --out DIR";
+        text.push_str(&labelled("next  ", "next  ", what));
     }
     if result.next.is_empty() && result.verdict == Verdict::Done {
         text.push_str(

@@ -16,7 +16,7 @@ fn requests_repeat_the_old_certificates_and_keys_stay_on_the_node() {
     trip.generate(&[])
         .exits(0)
         .prints("12 request(s) in")
-        .prints("have them signed, then here: rescue-kit csr install");
+        .prints("where the CA's key is, then here: rescue-kit csr sign");
     let mut after = trip.node.snapshot();
     // The directory of the state directory.
     after.insert("var/lib".to_owned(), before["var/lib"].clone());

@@ -156,6 +156,8 @@ impl Visit<'_> {
             return Ok(Step::Skipped);
         }
         say(&format!("\n{names}"));
+        let usual = "Normally none are to be added: only names by which clients will call these servers from now on.";
+        tell(&screens::paragraph(usual));
         let profile = &self.site.profile;
         let question = "names to add ([ID=]IP or DNS, with commas)";
         let asked = self.interview().text(question, "", &|text| {
