@@ -24,6 +24,9 @@ use crate::cli::args::{CaChoice, Global, PolicyArgs, RestartChoice, Restarts, Se
 /// The answers file's and environment's names of the flags begin with this.
 pub const ENV: &str = "RESCUE_KIT_";
 
+/// What counts as due where nobody says otherwise, in seconds: `--renew-before 30d`.
+pub const RENEW_BEFORE: i64 = 30 * Utc::DAY;
+
 /// Chooses the site.
 pub fn choice(global: &Global) -> Result<Choice, Failure> {
     let system = clock::system_now();

@@ -204,7 +204,7 @@ fn due_of(authority: &AuthorityState, inventory: &Inventory, usual: &Policy) -> 
 
 /// What a plan costs, as a sentence fragment: how long the API server is away, or takes to come back, and who is restarted.
 pub fn cost(plan: &Plan, inventory: &Inventory) -> String {
-    if plan.phases.converge.is_empty() {
+    if inventory.live.is_none() {
         return "nothing runs below this root, so nothing is stopped".to_owned();
     }
     let touched = plan
@@ -280,22 +280,14 @@ impl Answers {
     /// The words of the unattended command, without the program's name.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec!["run".to_owned()];
-        for (flag, value) in self.flags() {
-            words.push(if value.is_empty() {
-                format!("--{flag}")
-            } else {
-                format!("--{flag}={value}")
-            });
-        }
+        words.extend(typed(&self.flags()));
         words.push("--yes".to_owned());
         words
     }
 
     /// The unattended command as it is typed into a shell.
     pub fn command(&self) -> String {
-        let words = self.words();
-        let quoted = words.iter().map(|word| quoted(word));
-        format!("rescue-kit {}", quoted.collect::<Vec<_>>().join(" "))
+        command(&self.words())
     }
 
     /// An answers file (TOML): the same flags, one a line. It does not agree to anything.
@@ -314,6 +306,20 @@ impl Answers {
         }
         text
     }
+}
+
+/// Flags as words of a command line.
+pub fn typed(flags: &[(String, String)]) -> impl Iterator<Item = String> {
+    flags.iter().map(|(flag, value)| match value.as_str() {
+        "" => format!("--{flag}"),
+        value => format!("--{flag}={value}"),
+    })
+}
+
+/// A command of this program as it is typed into a shell, from its words.
+pub fn command(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| quoted(word));
+    format!("rescue-kit {}", quoted.collect::<Vec<_>>().join(" "))
 }
 
 /// A basic string of TOML, which JSON's strings are, too (TOML 1.0, section String).

@@ -4,6 +4,7 @@ mod half_way;
 mod patients;
 mod seen;
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::harness::{BINARY, Node, lab_program, other};
@@ -41,7 +42,13 @@ fn answer(terminal: &mut Terminal, question: &str, line: &str) {
 /// Answers the first questions of [`QUESTIONS`].
 #[track_caller]
 fn answer_first(terminal: &mut Terminal, count: usize) {
-    for (question, line) in &QUESTIONS[..count] {
+    answer_some(terminal, 0..count);
+}
+
+/// Answers some of [`QUESTIONS`].
+#[track_caller]
+fn answer_some(terminal: &mut Terminal, which: Range<usize>) {
+    for (question, line) in &QUESTIONS[which] {
         answer(terminal, question, line);
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::args::{Csr, Keeping, Restarts, Selection, Sign};
 use crate::cli::context::Context;
 use crate::cli::run;
 use crate::clock;
-use crate::config;
+use crate::config::{self, RENEW_BEFORE};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::finding::{Code, Finding, Severity};
@@ -23,15 +23,11 @@ use crate::inventory::{CredentialState, Inventory};
 use crate::issue::Authority;
 use crate::pki::csr::Usage;
 use crate::pki::name::printable;
-use crate::pki::utc::Utc;
 use crate::plan::Policy;
 use crate::profile::{Profile, builtin};
 use crate::render::text::labelled;
 use crate::request::terms::Terms;
 use crate::terminal::{say, tell};
-
-/// What counts as due besides answers, in seconds.
-const RENEW_BEFORE: i64 = 30 * Utc::DAY;
 
 /// Above so many requests only a sum is shown.
 const MANY: usize = 50;

@@ -9,6 +9,7 @@ use crate::cli::args::Drill;
 use crate::cli::context::Context;
 use crate::cli::training;
 use crate::clock;
+use crate::config::RENEW_BEFORE;
 use crate::drill::{self, Made, Scenario};
 use crate::error::{Failure, meant};
 use crate::exit::Exit;
@@ -17,16 +18,12 @@ use crate::flow::failure::RescueError;
 use crate::flow::rescue::{Done, Means};
 use crate::flow::site::{Choice, Site};
 use crate::listing;
-use crate::pki::utc::Utc;
 use crate::plan::Policy;
 use crate::render::text;
 use crate::run::{self, AUDIT};
 use crate::store::RunDir;
 use crate::terminal::progress::Progress;
 use crate::terminal::say;
-
-/// What counts as due in a drill, in seconds.
-const RENEW_BEFORE: i64 = 30 * Utc::DAY;
 
 pub(super) fn drill(context: &Context, arguments: &Drill) -> Result<Exit, Failure> {
     if arguments.list {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::{Arguments, Command, Global, Keeping, PolicyArgs};
 use crate::cli::context::Context;
 use crate::cli::{explain, inspect, run};
-use crate::config;
+use crate::config::{self, RENEW_BEFORE};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::failure::RescueError;
@@ -19,7 +19,6 @@ use crate::guide::{self, Answers, Guidance, WayOut};
 use crate::inventory::Inventory;
 use crate::listing;
 use crate::pki::name::printable;
-use crate::pki::utc::Utc;
 use crate::plan::{Plan, Policy};
 use crate::render::guide as screens;
 use crate::render::text::labelled;
@@ -28,9 +27,6 @@ use crate::terminal::question::{Interview, Reply, Silence};
 use crate::terminal::{height, say, tell};
 
 use questions::{Question, Step};
-
-/// What counts as due, in seconds.
-const RENEW_BEFORE: i64 = 30 * Utc::DAY;
 
 pub(super) fn guided(context: &Context) -> Result<Exit, Failure> {
     context.catch_signals()?;
@@ -226,9 +222,8 @@ impl<'a> Visit<'a> {
             let out = format!("--out={folder}");
             vec!["csr".to_owned(), "generate".to_owned(), out, ids]
         };
-        let given = answers.given.iter();
-        words.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
-        tell(&format!("\n$ rescue-kit {}\n", words.join(" ")));
+        words.extend(guide::typed(&answers.given));
+        tell(&format!("\n$ {}\n", guide::command(&words)));
         let words = self.context.typed(&words);
         let exit = super::dispatch(&super::parse(&words)?, &words)?;
         Ok(Step::Ended(exit))
@@ -239,11 +234,14 @@ impl<'a> Visit<'a> {
         let context = Context::new(&ready.arguments.global, &ready.words, true).guided();
         let _lock = self.site.lock()?;
         self.site.refuse_unfinished()?;
-        let steps = plan.steps();
-        let done = run::with_means(&context, &ready.keeping, steps, |means| {
-            self.site.execute(inventory, plan, means, &|_| None)
-        })?;
-        match done {
+        match run::execute(
+            &context,
+            &self.site,
+            inventory,
+            plan,
+            &ready.keeping,
+            &|_| None,
+        )? {
             Ok(done) => Ok(Step::Ended(show(&context, &done))),
             Err(RescueError::Overtaken { source, .. }) => {
                 let text = format!("{source}; nothing was changed here; looking again");
@@ -272,10 +270,7 @@ impl<'a> Visit<'a> {
 
 /// Whether a text is a folder for requests: one that is not there yet, or one that holds requests.
 fn requests(text: &str) -> Result<(), String> {
-    let path = Path::new(text);
-    if !path.is_absolute() {
-        return Err("an absolute path, please".to_owned());
-    }
+    let path = questions::absolute(text)?;
     let is_free = path.symlink_metadata().is_err();
     if is_free || path.join(MANIFEST).is_file() {
         return Ok(());
@@ -351,14 +346,10 @@ fn show(context: &Context, done: &Done) -> Exit {
 
 /// The command that undoes a run.
 fn undo(context: &Context, run: &str) -> String {
-    let places = given(context.global);
-    let places = places
-        .iter()
-        .filter(|(flag, _)| ["root", "profile", "state-dir"].contains(&flag.as_str()));
-    let flags: Vec<String> = places
-        .map(|(flag, value)| format!(" --{flag}={value}"))
-        .collect();
-    format!("rescue-kit{} rollback {run}", flags.concat())
+    let mut places = given(context.global);
+    places.retain(|(flag, _)| ["root", "profile", "state-dir"].contains(&flag.as_str()));
+    let last = ["rollback", run].map(str::to_owned);
+    guide::command(&guide::typed(&places).chain(last).collect::<Vec<_>>())
 }
 
 /// A signal, or a terminal that is gone: nothing was begun yet.

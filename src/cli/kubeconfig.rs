@@ -8,7 +8,7 @@ use crate::cli::args::{Calendar, KubeconfigCommand, UserArgs};
 use crate::cli::break_glass;
 use crate::cli::context::Context;
 use crate::cli::run::ask;
-use crate::config;
+use crate::config::{self, RENEW_BEFORE};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::granting::{refuse_existing, write_new};
@@ -22,9 +22,6 @@ use crate::render::ics::{self, Event};
 use crate::render::{kubeconfigs, text};
 use crate::sign::AuditKey;
 use crate::terminal::{say, tell};
-
-/// What counts as about to expire, in seconds.
-const RENEW_BEFORE: i64 = 30 * Utc::DAY;
 
 pub(super) fn kubeconfig(context: &Context, command: &KubeconfigCommand) -> Result<Exit, Failure> {
     match command {

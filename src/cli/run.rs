@@ -88,10 +88,7 @@ fn attempt(
         return Ok(Ok(nothing(context, &inventory)));
     }
     consent(context, &inventory, &plan)?;
-    let steps = plan.steps();
-    let done = with_means(context, keeping, steps, |means| {
-        site.execute(&inventory, plan, means, &|_| None)
-    })?;
+    let done = execute(context, site, &inventory, plan, keeping, &|_| None)?;
     Ok(done.map(|done| finish(context, &done)))
 }
 
@@ -189,11 +186,23 @@ pub(super) fn carry_out(
     keeping: &Keeping,
     archive: Archive,
 ) -> Result<Exit, Failure> {
-    let steps = plan.steps();
-    let done = with_means(context, keeping, steps, |means| {
-        site.execute(inventory, plan, means, archive)
-    })??;
+    let done = execute(context, site, inventory, plan, keeping, archive)??;
     Ok(finish(context, &done))
+}
+
+/// Executes a plan; how that failed is for the caller to say or to mend.
+pub(super) fn execute(
+    context: &Context,
+    site: &Site,
+    inventory: &Inventory,
+    plan: Plan,
+    keeping: &Keeping,
+    archive: Archive,
+) -> Result<Result<Done, RescueError>, Failure> {
+    let steps = plan.steps();
+    with_means(context, keeping, steps, |means| {
+        site.execute(inventory, plan, means, archive)
+    })
 }
 
 /// Asks for consent to a plan: yes, no, or first an explanation.

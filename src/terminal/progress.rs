@@ -57,8 +57,8 @@ impl Progress {
                 "{{\"schema\":\"rescue-kit/progress/v1\",\"steps\":{steps}}}\n"
             ));
         }
-        if mode == Mode::Steps {
-            // The time goes on although nothing happens.
+        if matches!(mode, Mode::Bar | Mode::Steps) {
+            // The time goes on although nothing happens: a clock that stands still looks like a program that hangs.
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         Self {

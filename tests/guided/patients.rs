@@ -1,6 +1,6 @@
 //! Patients that need another way than a renewal, or none.
 
-use crate::guided::{QUESTIONS, answer, expire, guide};
+use crate::guided::{answer, answer_some, expire, guide};
 use crate::harness::Node;
 use crate::means::{assert_judged, assert_same, runs};
 use crate::pty::Key;
@@ -29,9 +29,7 @@ fn a_node_that_is_well_can_be_renewed_all_the_same() {
         "2 renew everything, although nothing is due",
         "2",
     );
-    for (question, line) in &QUESTIONS[1..5] {
-        answer(&mut terminal, question, line);
-    }
+    answer_some(&mut terminal, 1..5);
     terminal.wait_for("all are renewed (--all)");
     answer(&mut terminal, "Do it?", "2");
     assert_eq!(terminal.exit(), 0);
@@ -53,9 +51,7 @@ fn expired_cas_are_renewed_with_their_own_keys() {
     answer(&mut terminal, way, "2");
     terminal.wait_for("Do not do it if the key has leaked");
     answer(&mut terminal, way, "1");
-    for (question, line) in &QUESTIONS[1..5] {
-        answer(&mut terminal, question, line);
-    }
+    answer_some(&mut terminal, 1..5);
     terminal.wait_for("--ca=renew");
     answer(&mut terminal, "Do it?", "2");
     assert_eq!(terminal.exit(), 0);
@@ -102,9 +98,7 @@ fn without_the_cas_key_requests_are_written_or_the_rest_is_renewed() {
         "2 renew the rest, leave out 7 certificates",
         "2",
     );
-    for (question, line) in &QUESTIONS[1..5] {
-        answer(&mut terminal, question, line);
-    }
+    answer_some(&mut terminal, 1..5);
     answer(&mut terminal, "Do it?", "2");
     assert_eq!(terminal.exit(), 0);
     let said = node.run(&["inspect"]).exits(3).stdout;

@@ -256,12 +256,18 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
         .filter(|name| !name.is_empty())
 }
 
+/// A path that means the same from everywhere.
+pub(super) fn absolute(text: &str) -> Result<&Path, String> {
+    let path = Path::new(text);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err("an absolute path, please".to_owned())
+}
+
 /// Whether a text is a directory into which a backup can be copied.
 fn directory(text: &str) -> Result<(), String> {
-    let path = Path::new(text);
-    if !path.is_absolute() {
-        return Err("an absolute path, please".to_owned());
-    }
+    let path = absolute(text)?;
     if !path.is_dir() {
         return Err(format!("{text} is no directory"));
     }
@@ -273,13 +279,9 @@ fn directory(text: &str) -> Result<(), String> {
 
 /// Whether a text is a file that could be made.
 fn new_file(text: &str) -> Result<(), String> {
-    let path = Path::new(text);
-    let parent = path
-        .parent()
-        .filter(|_| path.is_absolute() && path.file_name().is_some());
-    let Some(parent) = parent else {
-        return Err("an absolute path, please".to_owned());
-    };
+    let path = absolute(text)?;
+    let parent = path.parent().filter(|_| path.file_name().is_some());
+    let parent = parent.ok_or_else(|| format!("{text} is no file"))?;
     if path.symlink_metadata().is_ok() {
         return Err(format!("{text} exists"));
     }

@@ -7,6 +7,7 @@ use crate::cli::{inspect, parse, run};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::site::Site;
+use crate::guide;
 use crate::journal::{self, Way};
 use crate::pki::name::printable;
 use crate::render::text::{Paint as _, Tone, labelled};
@@ -54,11 +55,7 @@ fn take_up(context: &Context, site: &Site, name: &str, way: Way) -> Result<Exit,
         "rollback"
     };
     let mut words = [verb, name, "--yes"].map(str::to_owned).to_vec();
-    words.extend(
-        given(context.global)
-            .iter()
-            .map(|(flag, value)| format!("--{flag}={value}")),
-    );
+    words.extend(guide::typed(&given(context.global)));
     let words = context.typed(&words);
     let arguments = parse(&words)?;
     let context = Context::new(&arguments.global, &words, true).guided();

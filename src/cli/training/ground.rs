@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::Drill;
 use crate::cli::drill::workshop;
 use crate::clock;
-use crate::config;
+use crate::config::{self, RENEW_BEFORE};
 use crate::drill::score::{Remedy, Sheet};
 use crate::drill::{self, Made, Scenario};
 use crate::error::Failure;
@@ -20,9 +20,6 @@ use crate::verification;
 
 /// The score sheet's file.
 const SCORE: &str = "score.json";
-
-/// What counts as due, in seconds.
-const RENEW_BEFORE: i64 = 30 * Utc::DAY;
 
 /// Where runs are kept, below the node's root.
 const STATE: &str = "var/lib/rescue-kit";
