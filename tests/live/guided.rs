@@ -5,7 +5,7 @@ use crate::expired::{assert_nothing_to_do, in_days};
 use crate::pty::{CONSOLE, Key, Terminal};
 
 /// Starts the guided rescue in a node.
-fn guide(lab: &ControlPlane, node: &str) -> Terminal {
+pub(crate) fn guide(lab: &ControlPlane, node: &str) -> Terminal {
     Terminal::start(
         CONSOLE,
         &[LAB, "exec", &lab.name(), node, "--", BINARY],
@@ -14,7 +14,7 @@ fn guide(lab: &ControlPlane, node: &str) -> Terminal {
 }
 
 /// Answers each question when it is asked.
-fn answer(terminal: &mut Terminal, answers: &[(&str, &str)]) {
+pub(crate) fn answer(terminal: &mut Terminal, answers: &[(&str, &str)]) {
     for (question, line) in answers {
         terminal.wait_for_prompt(question, "(< back, q quit):");
         terminal.type_text(line);

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use crate::control_plane::ControlPlane;
 use crate::expired::assert_nothing_to_do;
+use crate::guided::{answer, guide};
+use crate::pty::Key;
 
 /// The authorities of a node: their files below `/etc/kubernetes/pki`, and in the office while their keys are there.
 const AUTHORITIES: [&str; 3] = ["ca", "etcd/ca", "front-proxy-ca"];
@@ -61,6 +63,33 @@ fn a_dead_node_without_ca_keys_comes_back_by_requests() {
     lab.assert_down("cp1");
     let (code, said) = lab.json("cp1", &["csr", "install", "/root/stick", "--yes"]);
     assert_eq!(code, 0, "{said:#}");
+    lab.assert_recovered("cp1");
+    assert_nothing_to_do(&lab, "cp1");
+}
+
+#[test]
+fn a_dead_node_of_which_one_ca_is_elsewhere_is_led_back() {
+    let lab = ControlPlane::one();
+    lab.lab("expire", &[]);
+    lab.lab("power-cycle", &[]);
+    take_keys_away(&lab);
+    for ca in &AUTHORITIES[1..] {
+        let back = format!("mv /root/office/{ca}.key /etc/kubernetes/pki/{ca}.key");
+        lab.shell("cp1", &back);
+    }
+    sign_nothing(&lab);
+    let way = "1 have 7 certificates signed where the CA's key is";
+    let answers = [(way, "1"), ("with their answers: folder [", STICK)];
+    let mut terminal = guide(&lab, "cp1");
+    answer(&mut terminal, &answers);
+    assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
+    sign(&lab, AUTHORITIES[0]);
+    let mut terminal = guide(&lab, "cp1");
+    answer(&mut terminal, &answers);
+    terminal.wait_for_question("Apply this plan");
+    terminal.press(Key::Down);
+    terminal.press(Key::Enter);
+    assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
     lab.assert_recovered("cp1");
     assert_nothing_to_do(&lab, "cp1");
 }
