@@ -100,8 +100,9 @@ impl Terminal {
         tcsetwinsize(&line, window).unwrap();
         let theirs = ioctl_tiocgptpeer(&line, flags).unwrap();
         // A process group is not led by what is only just started, so `setsid` becomes the program and keeps its number.
+        // A shell whose script put these tests into the background has `^C` ignored by all that it starts, terminal or not.
         let child = Command::new("setsid")
-            .arg("--ctty")
+            .args(["--ctty", "env", "--default-signal"])
             .args(words)
             .env_clear()
             .envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("TERM", "xterm")])
