@@ -92,7 +92,8 @@ impl From<SiteError> for Failure {
             SiteError::NoLayout(_) => Self::of(
                 Exit::Refused,
                 &error,
-                "name the root of the node's disk: --root DIR, or a layout: --profile NAME|FILE",
+                "name the root of the node's disk: --root DIR, or a layout: --profile NAME|FILE; requests are signed \
+                 without a node: rescue-kit csr sign FOLDER --ca-cert FILE --ca-key FILE",
             ),
             SiteError::Profile { .. } => {
                 Self::of(Exit::Refused, &error, "rescue-kit profile validate FILE")

@@ -82,6 +82,9 @@ pub enum Code {
     /// The controller manager would end as soon as it leads: its signer's file is a bundle, or its key is missing.
     #[serde(rename = "RK0021")]
     Signer,
+    /// A run is neither done nor undone, and nothing else is begun before it is.
+    #[serde(rename = "RK0022")]
+    Unfinished,
     /// A CA's certificate has expired.
     #[serde(rename = "RK0101")]
     CaExpired,
@@ -244,6 +247,17 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// What is to be said of a run that stopped half-way.
+    pub fn of_unfinished(run: &str) -> Self {
+        let text = format!(
+            "the run {run} stopped half-way, and nothing else is begun before it is finished or put back"
+        );
+        let hint = format!("rescue-kit resume {run}, or: rescue-kit rollback {run}");
+        finding(Code::Unfinished, Severity::Critical, run, text, hint)
+    }
+}
+
 /// The first cause in one sentence; `None` if nothing is critical.
 pub fn cause(findings: &[Finding], profile: &Profile) -> Option<String> {
     let first = findings
@@ -270,10 +284,11 @@ pub fn cause(findings: &[Finding], profile: &Profile) -> Option<String> {
     Some(sentence)
 }
 
-/// The clock explains everything else, a dead runtime what does not run, a CA its leaves, a certificate its files.
+/// A run that is half-way forbids every other, the clock explains everything else, a dead runtime what does not run, a CA its
+/// leaves, a certificate its files. That a CA's key is elsewhere is in the way, and breaks nothing.
 fn class(code: Code) -> u8 {
     match code {
-        Code::Clock => 0,
+        Code::Unfinished | Code::Clock => 0,
         Code::Disk
         | Code::Systemd
         | Code::Runtime
@@ -282,9 +297,10 @@ fn class(code: Code) -> u8 {
         | Code::Mount
         | Code::Etcd => 1,
         Code::CaExpired | Code::CaExpiring | Code::CaUnusable => 2,
+        Code::CaKeyMissing => 4,
         // What does not run or answer is a consequence of what is above it.
-        Code::Unwell | Code::NotServed | Code::NotRestarted | Code::Peer => 4,
-        Code::FoundExpired | Code::FoundUnreadable | Code::Granted => 5,
+        Code::Unwell | Code::NotServed | Code::NotRestarted | Code::Peer => 5,
+        Code::FoundExpired | Code::FoundUnreadable | Code::Granted => 6,
         _ => 3,
     }
 }
@@ -456,8 +472,23 @@ fn narrowing(authority: &str, inventory: &Inventory) -> String {
         .iter()
         .filter(|c| c.signer == authority);
     let ids: Vec<&str> = ids.map(|c| c.id.as_str()).collect();
-    format!("--skip {}", ids.join(","))
+    skipping(&ids)
 }
+
+/// The flags that leave these out: each short enough for a line of a console, which would break a longer one anywhere.
+pub fn skipping(ids: &[&str]) -> String {
+    let mut flags: Vec<String> = Vec::new();
+    for id in ids {
+        match flags.last_mut() {
+            Some(last) if last.len() + 1 + id.len() <= FLAG => last.push_str(&format!(",{id}")),
+            _ => flags.push(format!("--skip {id}")),
+        }
+    }
+    flags.join(" ")
+}
+
+/// Characters of a line of 80 that are left beside a hint's label.
+const FLAG: usize = 70;
 
 fn credential_findings(
     credential: &CredentialState,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::defect::{self, Defect};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{self, Code, Finding, Severity};
 use crate::inventory::{AuthorityState, CredentialState, Inventory, Node, Placement};
 use crate::live::{Obstacle, ObstacleKind, Outcome};
 use crate::pki::cert::Cert;
@@ -293,10 +293,10 @@ pub fn plan(inventory: &Inventory, profile: &Profile, policy: &Policy) -> Result
     if !draft.refusals.is_empty() {
         return Err(Refusals(draft.refusals));
     }
-    let mut remaining = if convergence.converge.is_empty() {
-        remaining(&draft.changed, profile)
-    } else {
-        Vec::new()
+    let mut remaining = match &convergence.waits {
+        Some(waits) => vec![waits.clone()],
+        None if convergence.converge.is_empty() => remaining(&draft.changed, profile),
+        None => Vec::new(),
     };
     remaining.extend(of_others(&draft.phases.commit, inventory));
     let downtime_seconds = convergence.downtime(profile);
@@ -673,8 +673,8 @@ impl Draft {
             if let Some((code, why, way)) = inability(authority, inventory) {
                 let text = format!("{why}, so it cannot sign {}", due.join(", "));
                 let hint = format!(
-                    "{way}; or name what you want: --only ID; to rescue the rest without them: --skip {}",
-                    due.join(",")
+                    "{way}; or name what you want: --only ID; to rescue the rest without them: {}",
+                    finding::skipping(&due)
                 );
                 self.refuse(code, &authority.id, text, &hint);
             }

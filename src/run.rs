@@ -36,6 +36,11 @@ pub const SIGNATURE: &str = "signature.json";
 /// The name of the audit.
 pub const AUDIT: &str = "audit.tar.gz";
 
+/// The name of a second copy of a run's backup, elsewhere.
+pub fn copy(run: &str) -> String {
+    format!("backup-{run}.tar.gz")
+}
+
 /// An open run.
 pub struct Run {
     /// Its directory.

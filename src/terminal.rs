@@ -65,11 +65,11 @@ pub fn can_ask() -> bool {
     io::stdin().is_terminal() && File::open("/dev/tty").is_ok()
 }
 
-/// Lines of the terminal; 24 where nobody tells.
-pub fn height() -> usize {
-    console::Term::stdout()
+/// Lines of the terminal, and characters of a line; those of a console where nobody tells, as on a serial line.
+pub fn size() -> (usize, usize) {
+    console::Term::stderr()
         .size_checked()
-        .map_or(24, |(rows, _)| usize::from(rows))
+        .map_or((24, 80), |(rows, columns)| (rows.into(), columns.into()))
 }
 
 fn deliver(out: &mut dyn Write, text: &str) {

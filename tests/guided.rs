@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::harness::{BINARY, Node, lab_program, other};
 use crate::means::{assert_judged, assert_same, leftovers, runs};
-use crate::pty::{CONSOLE, Key, Size, Terminal};
+use crate::pty::{CONSOLE, Key, MORE, Size, Terminal};
 
 /// The questions of a rescue of expired leaves, in their order, each with an answer that leads to the next.
 const QUESTIONS: [(&str, &str); 6] = [
@@ -75,7 +75,8 @@ fn whoever_answers_every_question_rescues_the_node() {
         node.root.display()
     );
     answer(&mut terminal, "Do it?", "2");
-    assert!(terminal.transcript().contains(&command));
+    let printed = terminal.transcript().replace(" \\\r\n  ", " ");
+    assert!(printed.contains(&command), "{printed}");
     terminal.wait_for("12 certificates issued, 20 places replaced");
     terminal.wait_for("60 checks passed, 0 failed, 2 could not be made here");
     terminal.wait_for("next kubelet: reads kubelet-client only when it starts");
@@ -120,10 +121,15 @@ fn the_command_that_is_shown_does_the_same() {
     answer(&mut terminal, "Do it?", "2");
     assert_eq!(terminal.exit(), 0);
     let everything = terminal.transcript();
-    let command = everything
-        .lines()
-        .find(|line| line.starts_with("rescue-kit run "))
-        .unwrap();
+    // As it is copied, with all lines that end with a backslash.
+    let from = everything.find("rescue-kit run ").unwrap();
+    let lines: Vec<&str> = everything[from..].lines().collect();
+    let last = lines.iter().position(|line| !line.ends_with('\\')).unwrap();
+    assert!(
+        last > 0 && lines[..last].iter().all(|line| line.len() < 80),
+        "{lines:?}"
+    );
+    let command = lines[..=last].join("\n");
     let command = command.replace(asked.root.to_str().unwrap(), told.root.to_str().unwrap());
     let line = format!(
         "exec {BINARY} {}",
@@ -405,4 +411,40 @@ fn no_line_is_broken_by_a_terminal_of_any_size() {
             .collect();
         assert_eq!(broken, Vec::<&str>::new());
     }
+}
+
+#[test]
+fn a_plan_longer_than_the_console_is_read_a_page_at_a_time() {
+    let node = Node::real("p256", "expired");
+    let mut terminal = guide(&node);
+    terminal.stop_at_pages();
+    answer_first(&mut terminal, 4);
+    let more = str::from_utf8(MORE).unwrap().trim_end();
+    let page = |terminal: &mut Terminal, line: &str| {
+        terminal.wait_for_prompt("-- more", more);
+        let screen = terminal.screen();
+        assert!(screen.lines().count() <= 24, "{screen}");
+        terminal.type_text(line);
+        terminal.press(Key::Enter);
+        screen
+    };
+    // Names, then the plan, whose first lines are still there when its page ends.
+    answer(&mut terminal, "names to add", "");
+    let screen = page(&mut terminal, "");
+    assert!(screen.contains("1  renew kubelet-client"), "{screen}");
+    terminal.wait_for("the same without questions:");
+    answer(&mut terminal, "Do it?", "3");
+    assert!(page(&mut terminal, "").contains("issue 12 certificate(s)"));
+    // Whoever has seen enough is asked at once.
+    page(&mut terminal, "q");
+    answer(&mut terminal, "Do it?", "q");
+    assert_eq!(terminal.exit(), 4);
+    let large = Size {
+        columns: 200,
+        rows: 60,
+    };
+    let mut terminal = guide_with(&node, large, &[]);
+    answer_first(&mut terminal, 5);
+    answer(&mut terminal, "Do it?", "q");
+    assert!(!terminal.everything().contains("-- more"));
 }

@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is asked whether a program reads single keys by now, of which the system gives no notice.
 const GLANCE: Duration = Duration::from_millis(5);
 
+/// What ends a page of a text that is longer than the terminal.
+pub(crate) const MORE: &[u8] = b"-- more (Enter; q: no more): ";
+
 /// Lines above the screen that the emulator keeps.
 const HISTORY: usize = 10_000;
 
@@ -83,6 +86,8 @@ pub(crate) struct Terminal {
     above: usize,
     /// How many bytes of what was printed were there when the last prompt was.
     prompted: usize,
+    /// Whether whoever sits here turns each page, and goes on reading.
+    reads_on: bool,
 }
 
 impl Terminal {
@@ -125,7 +130,13 @@ impl Terminal {
             printed: Vec::new(),
             above: 0,
             prompted: 0,
+            reads_on: true,
         }
+    }
+
+    /// From now on pages are turned by the test alone.
+    pub(crate) fn stop_at_pages(&mut self) {
+        self.reads_on = false;
     }
 
     /// Types letters.
@@ -255,6 +266,10 @@ impl Terminal {
             Ok(count) => {
                 self.emulator.process(&bytes[..count]);
                 self.printed.extend(&bytes[..count]);
+                if self.reads_on && self.printed.ends_with(MORE) {
+                    // Not as an answer: what is awaited may be on the page before.
+                    self.line.as_mut().unwrap().write_all(b"\r").unwrap();
+                }
                 count > 0
             },
             // So it is said that nobody has the terminal open any more, once everything has been read.

@@ -15,4 +15,8 @@ mkdir -p "$dir"
 cp rescue-kit "$dir/.rescue-kit.new"
 chmod 755 "$dir/.rescue-kit.new"
 mv "$dir/.rescue-kit.new" "$dir/rescue-kit"
-exec "$dir/rescue-kit" kit verify "$kit"
+"$dir/rescue-kit" kit verify "$kit"
+case :$PATH: in
+*:"$dir":*) echo "next    type: rescue-kit" ;;
+*) echo "next    type: $dir/rescue-kit" ;;
+esac

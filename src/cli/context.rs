@@ -20,6 +20,7 @@ use crate::inventory::Inventory;
 use crate::pki::digest::Digest;
 use crate::pki::name::printable;
 use crate::terminal::progress::Mode;
+use crate::terminal::question::Interview;
 use crate::terminal::{Colour, Painter, can_ask, say};
 
 /// What every command needs.
@@ -119,6 +120,13 @@ impl<'a> Context<'a> {
     /// Whether a question can be asked.
     pub(super) fn can_ask(&self) -> bool {
         !self.global.no_input && !self.json() && can_ask()
+    }
+
+    /// Whoever asks questions, and stops at a signal.
+    pub(super) fn interview(&self) -> Interview<'_> {
+        Interview {
+            stop: Box::new(|| self.signal()),
+        }
     }
 
     /// From now on signals are noted and looked at between steps.

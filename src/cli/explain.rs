@@ -40,6 +40,11 @@ pub(super) fn explain(context: &Context, words: &[String]) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
+/// The page of a code, for people; nothing if the runbook has none.
+pub(super) fn code(context: &Context, code: &str) -> String {
+    runbook::page(code).map_or_else(String::new, |page| page_text(context, &page))
+}
+
 pub(super) fn runbook(context: &Context, space: Option<&str>) -> Result<Exit, Failure> {
     if let Some(name) = space {
         return of_space(context, name);

@@ -2,6 +2,7 @@
 //! agreed to. What is answered becomes the command line of the unattended rescue, and that is what is carried out.
 
 mod questions;
+mod requests;
 mod unfinished;
 
 use std::path::{Path, PathBuf};
@@ -22,9 +23,8 @@ use crate::pki::name::printable;
 use crate::plan::{Plan, Policy};
 use crate::render::guide as screens;
 use crate::render::text::labelled;
-use crate::request::MANIFEST;
-use crate::terminal::question::{Interview, Reply, Silence};
-use crate::terminal::{height, say, tell};
+use crate::terminal::question::{Reply, Silence};
+use crate::terminal::{say, size, tell};
 
 use questions::{Question, Step};
 
@@ -108,8 +108,6 @@ impl<'a> Visit<'a> {
 
     fn diagnose(&self) {
         let rows = listing::rows(&self.seen.inventory, RENEW_BEFORE);
-        // Each has a line, those with a cost two; the prompt has one, and a blank line is above them.
-        let below = self.choices().len() + self.guidance.ways.len() + 2;
         say(&screens::diagnosis(
             &screens::Diagnosis {
                 inventory: &self.seen.inventory,
@@ -117,11 +115,16 @@ impl<'a> Visit<'a> {
                 findings: &self.seen.findings,
                 cause: self.seen.cause.as_deref(),
                 guidance: &self.guidance,
-                height: height().saturating_sub(below),
+                height: size().0.saturating_sub(self.below()),
             },
             &self.context.painter,
         ));
         say("\n");
+    }
+
+    /// Lines of the first question: each choice has one, those with a cost two, the prompt one, and a blank one is above them.
+    fn below(&self) -> usize {
+        self.choices().len() + self.guidance.ways.len() + 2
     }
 
     /// What can be chosen first: ways out, the best first, then what else to look at.
@@ -158,7 +161,7 @@ impl<'a> Visit<'a> {
     fn way(&self, answers: &mut Answers) -> Result<Step, Failure> {
         let mut items = self.choices();
         let titles: Vec<String> = items.iter().map(|(title, _)| title.clone()).collect();
-        let chosen = match self.interview().choose(&titles).map_err(silence)? {
+        let chosen = match self.context.interview().choose(&titles).map_err(silence)? {
             Reply::Given(index) => items.swap_remove(index).1,
             Reply::Back => {
                 tell("this is the first question\n");
@@ -177,56 +180,24 @@ impl<'a> Visit<'a> {
                 Ok(Step::Answered)
             },
             Choice::ExplainWays => {
-                say(&screens::ways(
-                    &self.guidance,
-                    &self.seen.inventory,
-                    &self.context.painter,
-                ));
-                say("\n");
+                let (guidance, inventory) = (&self.guidance, &self.seen.inventory);
+                let text = screens::ways(guidance, inventory, &self.context.painter);
+                self.show(&format!("{text}\n"), self.below())?;
                 Ok(Step::Stay)
             },
             Choice::Explain(code) => {
-                explain::explain(self.context, &[code])?;
-                say("\n");
+                let text = explain::code(self.context, &code);
+                self.show(&format!("{text}\n"), self.below())?;
                 Ok(Step::Stay)
             },
             Choice::Inspect => {
-                inspect::inspect(self.context, "30d")?;
-                say("\n");
+                let text = inspect::page(self.context, &self.seen, RENEW_BEFORE);
+                self.show(&format!("{text}\n"), self.below())?;
                 Ok(Step::Stay)
             },
             Choice::Again => Ok(Step::Again),
             Choice::Quit => Ok(Step::Quit),
         }
-    }
-
-    /// Writes requests to a new folder, or installs the answers of one that was signed; with the command that does it.
-    fn request(&self, ids: &[String], answers: &Answers) -> Result<Step, Failure> {
-        let stick = crate::stick::sticks().into_iter().next();
-        let below = stick.map_or_else(|| PathBuf::from("/root"), |stick| stick.at);
-        let proposed = below.join("rescue-kit-requests").display().to_string();
-        tell("\nA new folder for the requests, or one that came back with their answers:\n");
-        let asked = self.interview().text("folder", &proposed, &requests);
-        let folder = match asked.map_err(silence)? {
-            Reply::Given(folder) => folder,
-            Reply::Back => return Ok(Step::Stay),
-            Reply::Quit => return Ok(Step::Quit),
-        };
-        let mut words = if Path::new(&folder).exists() {
-            // A node that is dead needs what its other CAs sign in the same run, or it does not come back.
-            ["csr", "install", &folder, "--with-due"]
-                .map(str::to_owned)
-                .to_vec()
-        } else {
-            let ids = format!("--only={}", ids.join(","));
-            let out = format!("--out={folder}");
-            vec!["csr".to_owned(), "generate".to_owned(), out, ids]
-        };
-        words.extend(guide::typed(&answers.given));
-        tell(&format!("\n$ {}\n", guide::command(&words)));
-        let words = self.context.typed(&words);
-        let exit = super::dispatch(&super::parse(&words)?, &words)?;
-        Ok(Step::Ended(exit))
     }
 
     /// Carries out what was agreed to, under the lock; what changed meanwhile takes another look.
@@ -242,7 +213,11 @@ impl<'a> Visit<'a> {
             &ready.keeping,
             &|_| None,
         )? {
-            Ok(done) => Ok(Step::Ended(show(&context, &done))),
+            Ok(done) => Ok(Step::Ended(show(
+                &context,
+                &done,
+                ready.keeping.backup_to.as_deref(),
+            ))),
             Err(RescueError::Overtaken { source, .. }) => {
                 let text = format!("{source}; nothing was changed here; looking again");
                 tell(&labelled("rescue-kit:", "rescue-kit:", &printable(&text)));
@@ -261,21 +236,11 @@ impl<'a> Visit<'a> {
         }
     }
 
-    fn interview(&self) -> Interview<'_> {
-        Interview {
-            stop: Box::new(|| self.context.signal()),
-        }
+    /// Shows a text, a page at a time; what is asked after it has `below` lines.
+    fn show(&self, text: &str, below: usize) -> Result<(), Failure> {
+        let interview = self.context.interview();
+        interview.show(text, below).map_err(silence)
     }
-}
-
-/// Whether a text is a folder for requests: one that is not there yet, or one that holds requests.
-fn requests(text: &str) -> Result<(), String> {
-    let path = questions::absolute(text)?;
-    let is_free = path.symlink_metadata().is_err();
-    if is_free || path.join(MANIFEST).is_file() {
-        return Ok(());
-    }
-    Err(format!("{text} exists, and holds no requests"))
 }
 
 /// What can be chosen first.
@@ -322,15 +287,16 @@ impl Ready {
     }
 }
 
-/// Shows what was done.
-fn show(context: &Context, done: &Done) -> Exit {
-    say(&screens::result(
+/// Shows what was done. A second copy of the backup is in the directory `copy`.
+fn show(context: &Context, done: &Done, copy: Option<&Path>) -> Exit {
+    let text = screens::result(
         &screens::Result {
             verdict: done.verdict,
             elapsed_ms: done.elapsed_ms,
             meter: done.meter.as_ref(),
             verification: &done.verification,
             audit: done.path.join(crate::run::AUDIT).display().to_string(),
+            copy: copy.map(|copy| copy.join(crate::run::copy(&done.run)).display().to_string()),
             run: &done.run,
             undo: undo(context, &done.run),
             renewed_authorities: {
@@ -340,7 +306,9 @@ fn show(context: &Context, done: &Done) -> Exit {
             next: &done.next(),
         },
         &context.painter,
-    ));
+    );
+    // It is over, also for those who do not read to the end.
+    context.interview().show(&text, 0).unwrap_or_default();
     Exit::Done
 }
 

@@ -9,6 +9,7 @@ use crate::config;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
+use crate::flow::site::Inspection;
 use crate::inventory::{KeyPairState, Scope};
 use crate::listing::{self, Row};
 use crate::live::Live;
@@ -22,13 +23,7 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
     let rows = || listing::rows(&seen.inventory, renew_before);
     let cause = seen.cause.as_deref();
     say(&match context.global.output {
-        Output::Human => text::inspection(
-            &seen.inventory,
-            &rows(),
-            &seen.findings,
-            cause,
-            &context.painter,
-        ),
+        Output::Human => page(context, &seen, renew_before),
         Output::Json => envelope::wrap(
             "inspect",
             context.binary(),
@@ -63,6 +58,17 @@ pub(super) fn inspect(context: &Context, renew_before: &str) -> Result<Exit, Fai
     } else {
         Exit::Done
     })
+}
+
+/// What was seen, for people.
+pub(super) fn page(context: &Context, seen: &Inspection, renew_before: i64) -> String {
+    text::inspection(
+        &seen.inventory,
+        &listing::rows(&seen.inventory, renew_before),
+        &seen.findings,
+        seen.cause.as_deref(),
+        &context.painter,
+    )
 }
 
 /// What the JSON says beside its envelope.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::apply::Archive;
 use crate::cli::args::{Keeping, PolicyArgs};
 use crate::cli::context::Context;
+use crate::cli::guided::silence;
 use crate::cli::{plan, would};
 use crate::clock::Stopwatch;
 use crate::config;
@@ -28,7 +29,8 @@ use crate::render::text;
 use crate::run;
 use crate::sign::AuditKey;
 use crate::terminal::progress::Progress;
-use crate::terminal::prompt::{self, Answer};
+use crate::terminal::prompt;
+use crate::terminal::question::Reply;
 use crate::terminal::{say, tell};
 use crate::verification::Verification;
 
@@ -221,17 +223,22 @@ pub(super) fn consent(
             "--yes to do it, --check to see what would be done",
         ));
     }
-    tell(&text::plan(plan, inventory, &context.painter));
+    context.catch_signals()?;
+    let interview = context.interview();
+    let items = ["no, change nothing", "yes, do it", "explain: what differs"].map(str::to_owned);
+    // A blank line and the question are above them, the prompt is below.
+    let below = items.len() + 3;
+    let shown = |text: &str| interview.show(text, below).map_err(silence);
+    shown(&text::plan(plan, inventory, &context.painter))?;
     loop {
-        match prompt::consent("Apply this plan") {
-            Answer::Yes => return Ok(()),
-            Answer::No => return Err(declined()),
-            Answer::Explain => {
-                tell(&text::diff(
-                    &diff::planned(inventory, plan),
-                    &context.painter,
-                ));
+        tell("\nApply this plan?\n");
+        match interview.choose(&items).map_err(silence)? {
+            Reply::Given(1) => return Ok(()),
+            Reply::Given(2) => {
+                let differs = diff::planned(inventory, plan);
+                shown(&text::diff(&differs, &context.painter))?;
             },
+            Reply::Given(_) | Reply::Back | Reply::Quit => return Err(declined()),
         }
     }
 }

@@ -109,9 +109,7 @@ impl<'a> Trainee<'a> {
         Self {
             context,
             ground,
-            interview: Interview {
-                stop: Box::new(|| context.signal()),
-            },
+            interview: context.interview(),
             scenario,
             watch: Stopwatch::start(),
             clock_is_untouched: true,

@@ -146,6 +146,12 @@ impl Site {
         Ok(pending)
     }
 
+    /// What was requested and is not answered yet, the newest first.
+    pub fn waiting_requests(&self) -> Result<Vec<Manifest>, CsrError> {
+        let pending = self.pending()?.into_iter();
+        Ok(pending.map(|pending| pending.manifest).collect())
+    }
+
     /// Forgets the keys that these certificates carry, since they live in place now, and requests without any key left.
     pub fn forget_installed(&self, certs: &[&Cert]) -> Result<(), CsrError> {
         for pending in self.pending()? {

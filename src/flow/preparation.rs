@@ -61,7 +61,7 @@ impl Site {
             .map_err(RescueError::Backup)?;
         let packed = backup.pack().map_err(RescueError::Backup)?;
         let name = journal::begin(run.records()).map(|begin| begin.run.clone());
-        let name = format!("backup-{}.tar.gz", name.unwrap_or_default());
+        let name = run::copy(&name.unwrap_or_default());
         let stick = RunDir::on_host(directory)?;
         stick.write(&name, &packed)?;
         let read = stick.read(&name)?.unwrap_or_default();

@@ -44,7 +44,7 @@ impl Site {
             Some(directory) => RunDir::on_host(directory)?,
             None => self.state.run_dir(&self.backups_dir(), true)?,
         };
-        let name = format!("backup-{}.tar.gz", run::name(inventory.at)?);
+        let name = run::copy(&run::name(inventory.at)?);
         dir.write(&name, &packed)?;
         let read = dir.read(&name)?.unwrap_or_default();
         let again = Backup::unpack(&read).map_err(RescueError::Backup)?;

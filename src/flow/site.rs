@@ -166,6 +166,9 @@ impl Site {
         let inventory = self.observe(true, Depth::Running)?;
         let mut findings = finding::findings(&inventory, &self.profile, renew_before);
         let standing = self.standing()?;
+        // A run that cannot be read is told by `runs list`.
+        let half_way = self.unfinished_run().unwrap_or_default();
+        findings.extend(half_way.map(|run| Finding::of_unfinished(&run)));
         let now = inventory.at;
         findings.extend(
             standing

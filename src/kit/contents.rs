@@ -8,7 +8,8 @@ use crate::{runbook, template};
 const MANUAL_TEXT: &str = include_str!("../../rescue-kit.md");
 
 /// Texts as they are in the repository.
-const TEXTS: [(&str, &str); 5] = [
+const TEXTS: [(&str, &str); 6] = [
+    ("CONTENTS.txt", include_str!("../../kit/CONTENTS.txt")),
     ("README.txt", include_str!("../../kit/README.txt")),
     (MANUAL, MANUAL_TEXT),
     ("LICENSE-MIT", include_str!("../../LICENSE-MIT")),

@@ -6,11 +6,11 @@
 //! removes anything (kubernetes/kubernetes, pkg/kubelet/kubelet.go, `deletePod`).
 
 use crate::defect::{self, Status};
-use crate::inventory::{AuthorityState, CredentialState, Inventory, Placement};
+use crate::inventory::{CredentialState, Inventory, Placement};
 use crate::live::{Check, Live, Member, ObstacleKind, Outcome};
 use crate::pki::digest::Digest;
 use crate::place::Observed;
-use crate::plan::step::{Act, Converge, Hold, Proof};
+use crate::plan::step::{Act, Converge, Hold, Proof, Remaining};
 use crate::plan::{Policy, Restart};
 use crate::profile::{Consumer, Profile, Reads, RestartKind, Role};
 use crate::stale;
@@ -28,6 +28,8 @@ const NODES: u32 = 600;
 pub(super) struct Convergence {
     pub(super) hold: Vec<Hold>,
     pub(super) converge: Vec<Converge>,
+    /// What has to be mended before anything can be started.
+    pub(super) waits: Option<Remaining>,
 }
 
 impl Convergence {
@@ -48,6 +50,9 @@ impl Convergence {
         }
     }
 }
+
+/// Why a kubelet that needs nothing else is started.
+const HELD: &str = "stood still while files and pods were replaced";
 
 /// What a consumer needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +79,12 @@ pub(super) fn plan(
     };
     if policy.restart == Restart::Never {
         return Convergence::default();
+    }
+    if let Some(waits) = waiting(changed, inventory, live, profile) {
+        return Convergence {
+            waits: Some(waits),
+            ..Convergence::default()
+        };
     }
     let needs: Vec<(&Consumer, Need)> = profile
         .consumer
@@ -141,6 +152,7 @@ pub(super) fn plan(
     Convergence {
         hold: steps.into_iter().collect(),
         converge: draft.steps,
+        waits: None,
     }
 }
 
@@ -161,7 +173,10 @@ fn need(
     if policy.is_narrowed() && !concerned {
         return Need::Nothing;
     }
-    if is_hopeless(consumer, changed, inventory, profile) {
+    // A worker's kubelet waits for an answer to a request. A control plane's is started, unless nothing at all runs there.
+    let is_worker = profile.with_role(Role::ApiServer).is_none();
+    let is_kubelet = consumer.role == Some(Role::Kubelet);
+    if is_worker && is_kubelet && broken_at_start(consumer, changed, inventory).is_some() {
         return Need::Nothing;
     }
     let is_unit = !matches!(consumer.restart, RestartKind::Cri(_));
@@ -197,32 +212,56 @@ fn need(
     }
 }
 
-/// Whether it is a worker's kubelet that would exit at its start, because its credential waits for an answer to a request.
-/// A control plane's is tried all the same: whoever leaves out its credential has to be told.
-fn is_hopeless(
-    consumer: &Consumer,
+/// What keeps everything from being started: nothing runs, and the kubelet, which starts all the rest, would exit because a
+/// credential of its own is left as broken as it is.
+fn waiting(
     changed: &[String],
     inventory: &Inventory,
+    live: &Live,
     profile: &Profile,
-) -> bool {
-    let is_worker =
-        consumer.role == Some(Role::Kubelet) && profile.with_role(Role::ApiServer).is_none();
+) -> Option<Remaining> {
+    let kubelet = profile.with_role(Role::Kubelet)?;
+    let starts_all = |consumer: &Consumer| {
+        consumer.id == kubelet.id || matches!(consumer.restart, RestartKind::Cri(_))
+    };
+    let mut consumers = profile.consumer.iter();
+    if !consumers.all(|consumer| starts_all(consumer) && is_down(&consumer.id, live)) {
+        return None;
+    }
+    let broken = broken_at_start(kubelet, changed, inventory)?;
+    Some(Remaining {
+        consumer: kubelet.id.clone(),
+        command: Some(format!("rescue-kit csr generate --out DIR --only {broken}")),
+        why: format!(
+            "would exit, since {broken} is left out; renew that, here or where its CA's key is"
+        ),
+    })
+}
+
+/// A credential without which a consumer exits at its start, and which is not mended.
+fn broken_at_start<'a>(
+    consumer: &Consumer,
+    changed: &[String],
+    inventory: &'a Inventory,
+) -> Option<&'a str> {
     // One that it serves it can do without.
     let is_served = |id: &str| {
         let mut served = consumer.serves.iter();
         served.any(|port| port.credential.as_deref() == Some(id))
     };
-    let waits = |credential: &CredentialState| {
+    let is_broken = |credential: &&CredentialState| {
         let id = credential.id.as_str();
-        let signer = inventory.authority(&credential.signer);
         let defects = defect::of_credential(credential, inventory, 0);
         consumer.uses.get(id) == Some(&Reads::Start)
+            && !matches!(credential.placement, Placement::Delegated { .. })
             && !is_served(id)
             && !changed.iter().any(|known| known == id)
-            && signer.is_some_and(AuthorityState::is_elsewhere)
             && defect::status(&defects) != Status::Ok
     };
-    is_worker && inventory.credentials.iter().any(waits)
+    let mut credentials = inventory.credentials.iter();
+    credentials
+        .find(is_broken)
+        .map(|credential| credential.id.as_str())
 }
 
 fn is_down(id: &str, live: &Live) -> bool {
@@ -306,8 +345,11 @@ impl Draft<'_> {
                 continue;
             }
             match need {
-                // What is left of a dead pod would make the kubelet wait before it starts the next.
-                Need::Restart(why) | Need::Start(why) => self.push(&consumer.id, Act::Stop, why),
+                Need::Restart(why) => self.push(&consumer.id, Act::Stop, why),
+                Need::Start(_) => {
+                    let why = "the kubelet would wait for what is left of it";
+                    self.push(&consumer.id, Act::Stop, why);
+                },
                 _ if etcd_goes && consumer.role == Some(Role::ApiServer) => {
                     self.push(&consumer.id, Act::Stop, "etcd ends only after its clients");
                 },
@@ -331,7 +373,7 @@ impl Draft<'_> {
         };
         let (act, proof, why) = match need {
             Need::Nothing | Need::Proof(_) if held && consumer.role == Some(Role::Kubelet) => {
-                (None, anew(was), "was held")
+                (None, anew(was), HELD)
             },
             Need::Nothing if stopped => (None, anew(was), "was stopped for etcd's sake"),
             Need::Nothing => return,
@@ -354,7 +396,7 @@ impl Draft<'_> {
             Need::Restart(why) | Need::Start(why) => (Some(Act::Restart), anew(was), why.as_str()),
         };
         if held && consumer.role == Some(Role::Kubelet) && act.is_none() {
-            self.push(&consumer.id, Act::Start, "was held");
+            self.push(&consumer.id, Act::Start, HELD);
         }
         if let Some(act) = act {
             self.push(&consumer.id, act, why);

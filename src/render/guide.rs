@@ -9,7 +9,7 @@ use crate::listing::{Row, RowKind};
 use crate::pki::name::printable;
 use crate::plan::Plan;
 use crate::plan::step::{Remaining, Way};
-use crate::render::text::{Paint, Tone, findings, heading, labelled, table, unasked};
+use crate::render::text::{self, Paint, Tone, findings, heading, labelled, table, unasked};
 use crate::verification::{Check, OF_FILES, Outcome, Verification};
 
 /// What a diagnosis is made of.
@@ -282,6 +282,8 @@ pub struct Result<'a> {
     pub verification: &'a Verification,
     /// Where the evidence is.
     pub audit: String,
+    /// Where the second copy of the backup is, if there is one.
+    pub copy: Option<String>,
     /// The run's name.
     pub run: &'a str,
     /// The command that undoes it.
@@ -386,8 +388,14 @@ fn evidence(result: &Result, paint: &dyn Paint) -> String {
         paint.paint(tone, &numbers),
         result.audit
     );
+    if let Some(copy) = &result.copy {
+        text.push_str(&format!("backup {copy}\n"));
+    }
     if result.verdict == Verdict::Done {
-        text.push_str(&format!("undo   {}\n", result.undo));
+        text.push_str(&format!(
+            "undo   {}",
+            text::command(7, &result.undo).trim_start()
+        ));
     }
     for step in result.next {
         let who = printable(&step.consumer);
@@ -397,7 +405,7 @@ fn evidence(result: &Result, paint: &dyn Paint) -> String {
             &format!("{who}: {}", printable(&step.why)),
         ));
         if let Some(command) = &step.command {
-            text.push_str(&format!("         {}\n", printable(command)));
+            text.push_str(&text::command(9, &printable(command)));
         }
     }
     if result.renewed_authorities && result.verdict == Verdict::Done {

@@ -201,7 +201,7 @@ pub fn remaining(remaining: &[Remaining], scope: Scope, paint: &dyn Paint) -> St
         match &step.command {
             Some(command) => {
                 text.push_str(&labelled(&label, &label, &step.why));
-                text.push_str(&format!("    {command}\n"));
+                text.push_str(&self::command(4, &printable(command)));
             },
             None => text.push_str(&labelled(&label, &label, &step.why)),
         }
@@ -307,6 +307,30 @@ pub fn labelled(painted: &str, label: &str, text: &str) -> String {
         }
     }
     format!("{painted} {}\n", lines.join(&format!("\n{:indent$}", "")))
+}
+
+/// A command to be typed or copied, indented. Too long for the screen, it goes on after a backslash: between words, which no
+/// terminal would do.
+pub fn command(indent: usize, line: &str) -> String {
+    let mut lines = vec![format!("{:indent$}", "")];
+    let mut is_quoted = false;
+    for word in line.split(' ') {
+        let Some(last) = lines.last_mut() else {
+            continue;
+        };
+        // Two more are for a backslash and the blank before it.
+        let is_full = last.chars().count() + 1 + word.chars().count() + 2 > WIDTH;
+        match last.trim().is_empty() {
+            true => last.push_str(word),
+            false if is_full && !is_quoted => {
+                last.push_str(" \\");
+                lines.push(format!("{:1$}{word}", "", indent + 2));
+            },
+            false => last.push_str(&format!(" {word}")),
+        }
+        is_quoted ^= word.replace(r"\'", "").matches('\'').count() % 2 == 1;
+    }
+    lines.join("\n") + "\n"
 }
 
 pub(super) fn heading(inventory: &Inventory, paint: &dyn Paint) -> String {
@@ -419,6 +443,21 @@ fn face(sign: &str, face: &Face) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_command_goes_on_after_a_backslash_and_is_the_same_to_a_shell() {
+        let name = "x".repeat(60);
+        let line =
+            format!("rescue-kit run --root={name} --operator='A. O'\\''Perator and others' --yes");
+        let typed = command(2, &line);
+        assert_eq!(
+            typed,
+            format!(
+                "  rescue-kit run \\\n    --root={name} \\\n    --operator='A. O'\\''Perator and others' --yes\n"
+            )
+        );
+        assert_eq!(command(0, "rescue-kit run"), "rescue-kit run\n");
+    }
 
     #[test]
     fn wraps_behind_the_label() {

@@ -1,14 +1,17 @@
 //! Questions that a whole interview is made of: each a line that is typed, so that any terminal will do, a serial console and
 //! one that knows no escape sequences included, and so that what was asked and answered stays to be read.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::pki::name::printable;
 use crate::render::text::labelled;
-use crate::terminal::tell;
+use crate::terminal::{size, tell};
+
+/// Where a page ends.
+const MORE: &str = "-- more (Enter; q: no more): ";
 
 /// The longest line that is taken, in bytes: as much as the kernel keeps of one.
 const LINE: usize = 4096;
@@ -102,6 +105,33 @@ impl Interview<'_> {
         }
     }
 
+    /// Shows a text, a page at a time if it is longer than the terminal: a console keeps nothing of what has left it.
+    /// `below` lines are going to follow it, and are not to push its end away.
+    pub fn show(&self, text: &str, below: usize) -> Result<(), Silence> {
+        if !io::stderr().is_terminal() {
+            tell(text);
+            return Ok(());
+        }
+        let (rows, columns) = size();
+        let page = rows.saturating_sub(1).max(1);
+        let mut rest: Vec<&str> = text.split_inclusive('\n').collect();
+        while height(&rest, columns) > page.saturating_sub(below) {
+            let mut count = rest.len();
+            while count > 1 && height(&rest[..count], columns) > page {
+                count -= 1;
+            }
+            let after = rest.split_off(count);
+            tell(&rest.concat());
+            let line = self.line(MORE)?;
+            if line.is_none_or(|line| !line.is_empty()) {
+                return Ok(());
+            }
+            rest = after;
+        }
+        tell(&rest.concat());
+        Ok(())
+    }
+
     /// One line, without blanks around it; `None` if the operator ended the input (^D).
     fn line(&self, prompt: &str) -> Result<Option<String>, Silence> {
         tell(prompt);
@@ -145,4 +175,13 @@ impl Interview<'_> {
             }
         }
     }
+}
+
+/// Lines that a text has on the terminal, which breaks those that are too long for it.
+fn height(lines: &[&str], columns: usize) -> usize {
+    let rows = lines.iter().map(|line| {
+        let width = console::measure_text_width(line.trim_end_matches('\n'));
+        width.div_ceil(columns.max(1)).max(1)
+    });
+    rows.sum()
 }

@@ -50,6 +50,10 @@ fn a_run_that_died_may_be_left_as_it_is() {
     answer(&mut terminal, "4 quit, leave it as it is", "q");
     terminal.wait_for("left as it is; later: rescue-kit resume");
     assert_eq!(terminal.exit(), 4);
+    let inspected = node.run(&["inspect"]).exits(3);
+    inspected
+        .prints("cause: the run ")
+        .prints("  hint: rescue-kit resume ");
     assert_same(&before, &node.snapshot());
 }
 

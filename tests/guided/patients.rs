@@ -3,7 +3,6 @@
 use crate::guided::{answer, answer_some, expire, guide};
 use crate::harness::Node;
 use crate::means::{assert_judged, assert_same, runs};
-use crate::pty::Key;
 
 /// The file of the cluster's CA's key.
 const CA_KEY: &str = "/etc/kubernetes/pki/ca.key";
@@ -114,11 +113,11 @@ fn without_the_cas_key_requests_are_written_or_the_rest_is_renewed() {
     let mut terminal = guide(&node);
     answer(&mut terminal, "1 have 7 certificates signed", "1");
     let folder = folder.to_str().unwrap();
+    terminal.wait_for("requested at");
     answer(&mut terminal, "with their answers: folder [", folder);
+    answer_some(&mut terminal, 1..3);
     terminal.wait_for("$ rescue-kit csr install");
-    terminal.wait_for_question("Apply this plan");
-    terminal.press(Key::Down);
-    terminal.press(Key::Enter);
+    answer(&mut terminal, "Apply this plan?", "2");
     assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
     assert_judged(&node);
 }
@@ -185,12 +184,17 @@ fn answers_and_what_other_cas_sign_here_are_one_run() {
     let mut terminal = guide(&node);
     answer(&mut terminal, "1 have 7 certificates signed", "1");
     answer(&mut terminal, question, folder);
+    answer(&mut terminal, "operator [", "A. Operator");
+    answer(&mut terminal, "ticket that allows it [none]", "<");
+    answer(&mut terminal, "operator [A. Operator]", "");
+    answer(&mut terminal, "ticket that allows it [none]", "CHG-7");
     terminal.wait_for("--with-due");
-    terminal.wait_for_question("Apply this plan");
-    terminal.press(Key::Down);
-    terminal.press(Key::Enter);
+    answer(&mut terminal, "Apply this plan?", "2");
     assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
     assert_judged(&node);
     assert_eq!(runs(&node).len(), 1);
+    let journal = std::fs::read_to_string(node.newest_run().join("journal.jsonl")).unwrap();
+    let begin: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+    assert_eq!(begin["body"]["begin"]["ticket"], "CHG-7");
     node.run(&["verify"]).exits(0);
 }

@@ -36,7 +36,8 @@ fn a_kit_of_the_running_binary_checks_itself_where_it_lies() {
     let install = bench.path("kit/scripts/install.sh");
     let words = [install.to_str().unwrap(), &bench.text("bin")];
     let ran = other("sh", &words, Path::new("/")).exits(0);
-    ran.prints("this program is the kit's");
+    ran.prints("this program is the kit's")
+        .prints(&format!("next    type: {}/rescue-kit", bench.text("bin")));
     assert_eq!(
         fs::metadata(bench.path("bin/rescue-kit")).unwrap().mode() & 0o777,
         0o755

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::control_plane::ControlPlane;
 use crate::expired::assert_nothing_to_do;
 use crate::guided::{answer, guide};
-use crate::pty::Key;
 
 /// The authorities of a node: their files below `/etc/kubernetes/pki`, and in the office while their keys are there.
 const AUTHORITIES: [&str; 3] = ["ca", "etcd/ca", "front-proxy-ca"];
@@ -79,17 +78,43 @@ fn a_dead_node_of_which_one_ca_is_elsewhere_is_led_back() {
     }
     sign_nothing(&lab);
     let way = "1 have 7 certificates signed where the CA's key is";
-    let answers = [(way, "1"), ("with their answers: folder [", STICK)];
+    let answers = [
+        (way, "1"),
+        ("with their answers: folder [", STICK),
+        ("operator [", "A. Operator"),
+        ("ticket that allows it [none]", ""),
+        ("Apply this plan?", "2"),
+    ];
     let mut terminal = guide(&lab, "cp1");
-    answer(&mut terminal, &answers);
+    answer(&mut terminal, &answers[..2]);
     assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
     sign(&lab, AUTHORITIES[0]);
     let mut terminal = guide(&lab, "cp1");
     answer(&mut terminal, &answers);
-    terminal.wait_for_question("Apply this plan");
-    terminal.press(Key::Down);
-    terminal.press(Key::Enter);
     assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
+    lab.assert_recovered("cp1");
+    assert_nothing_to_do(&lab, "cp1");
+}
+
+#[test]
+fn a_dead_node_whose_kubelet_is_left_out_gets_the_rest_and_nobody_waits() {
+    let lab = ControlPlane::one();
+    lab.lab("expire", &[]);
+    lab.lab("power-cycle", &[]);
+    lab.shell("cp1", "mv /etc/kubernetes/pki/ca.key /root/");
+    let leaves = "kubelet-client,apiserver,apiserver-kubelet-client,controller-manager.conf,scheduler.conf,admin.conf,super-admin.conf";
+    let (code, said) = lab.json("cp1", &["run", "--skip", leaves, "--yes"]);
+    assert_eq!(code, 0, "{said:#}");
+    assert_eq!(said["processes"].as_array().map(Vec::len), Some(0));
+    let next = &said["next"][0];
+    assert_eq!(next["consumer"], "kubelet");
+    assert_eq!(
+        next["why"],
+        "would exit, since kubelet-client is left out; renew that, here or where its CA's key is"
+    );
+    lab.shell("cp1", "mv /root/ca.key /etc/kubernetes/pki/");
+    let (code, said) = lab.json("cp1", &["run", "--yes"]);
+    assert_eq!(code, 0, "{said:#}");
     lab.assert_recovered("cp1");
     assert_nothing_to_do(&lab, "cp1");
 }

@@ -10,7 +10,7 @@ use tempfile::{Builder, TempDir};
 use crate::cases::redacted;
 use crate::harness::BINARY;
 use crate::means::Mount;
-use crate::pty::{Key, Row, Size, Terminal};
+use crate::pty::{Key, MORE, Row, Size, Terminal};
 
 /// What changes from run to run, each at the width that it has: `9` is a digit, `h` a hexadecimal one, `@` one of base64.
 const VARYING: [&str; 20] = [
@@ -164,7 +164,9 @@ impl Shown {
     /// The lines as they were printed: what the terminal broke is whole again.
     fn whole(&self) -> Vec<String> {
         let mut lines = vec![String::new()];
-        for row in &self.rows {
+        // Where a page ends is the terminal's.
+        let more = |row: &&Row| row.text.as_bytes().starts_with(MORE.trim_ascii_end());
+        for row in self.rows.iter().filter(|row| !more(row)) {
             if let Some(line) = lines.last_mut() {
                 line.push_str(&row.text);
             }

@@ -17,7 +17,7 @@ use crate::render::text::{Paint as _, Tone};
 use crate::stick;
 use crate::store::RunDir;
 use crate::terminal::question::Reply;
-use crate::terminal::{say, tell};
+use crate::terminal::tell;
 
 /// A question.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,7 @@ impl Visit<'_> {
     pub(super) fn operator(&self, answers: &mut Answers) -> Result<Step, Failure> {
         tell("\nWho does this? The journal, the audit and the ledger name you.\n");
         let asked = self
+            .context
             .interview()
             .text("operator", &answers.operator, &|text| {
                 if text.is_empty() {
@@ -82,6 +83,7 @@ impl Visit<'_> {
     pub(super) fn ticket(&self, answers: &mut Answers) -> Result<Step, Failure> {
         let known = answers.ticket.clone().unwrap_or_default();
         let asked = self
+            .context
             .interview()
             .text("ticket that allows it", &known, &|_| Ok(()));
         Ok(match asked.map_err(silence)? {
@@ -124,7 +126,7 @@ impl Visit<'_> {
             items.push(about);
         }
         items.push("another directory".to_owned());
-        let chosen = match self.interview().choose(&items).map_err(silence)? {
+        let chosen = match self.context.interview().choose(&items).map_err(silence)? {
             Reply::Given(index) => index,
             Reply::Back => return Ok(Step::Back),
             Reply::Quit => return Ok(Step::Quit),
@@ -134,6 +136,7 @@ impl Visit<'_> {
             chosen => match sticks.get(chosen - 1) {
                 Some(stick) => Some(stick.at.display().to_string()),
                 None => match self
+                    .context
                     .interview()
                     .text("directory", "", &directory)
                     .map_err(silence)?
@@ -155,12 +158,11 @@ impl Visit<'_> {
         if names.is_empty() {
             return Ok(Step::Skipped);
         }
-        say(&format!("\n{names}"));
         let usual = "Normally none are to be added: only names by which clients will call these servers from now on.";
-        tell(&screens::paragraph(usual));
+        self.show(&format!("\n{names}{}", screens::paragraph(usual)), 1)?;
         let profile = &self.site.profile;
         let question = "names to add ([ID=]IP or DNS, with commas)";
-        let asked = self.interview().text(question, "", &|text| {
+        let asked = self.context.interview().text(question, "", &|text| {
             let mut wanted = split(text);
             wanted.try_for_each(|name| config::name(name, profile).map_err(|failure| failure.text))
         });
@@ -181,16 +183,13 @@ impl Visit<'_> {
         if plan.is_empty() {
             return Ok(Step::Ended(run::nothing(self.context, &inventory)));
         }
-        say(&format!(
-            "\n{}",
-            screens::plan(&plan, &inventory, &self.context.painter)
-        ));
-        let head = self
-            .context
-            .painter
-            .paint(Tone::Heading, "the same without questions:");
-        // One line, however long: it is there to be copied.
-        say(&format!("\n{head}\n{}\n", answers.command()));
+        let paint = &self.context.painter;
+        let head = paint.paint(Tone::Heading, "the same without questions:");
+        let text = format!(
+            "\n{}\n{head}\n{}",
+            screens::plan(&plan, &inventory, paint),
+            text::command(0, &answers.command())
+        );
         let items = [
             "no, change nothing",
             "yes, do it",
@@ -198,25 +197,26 @@ impl Visit<'_> {
             "save the answers to a file",
         ]
         .map(str::to_owned);
+        // A blank line and the question are above them, the prompt is below.
+        let below = items.len() + 3;
+        self.show(&text, below)?;
         loop {
             tell("\nDo it?\n");
-            match self.interview().choose(&items).map_err(silence)? {
+            match self.context.interview().choose(&items).map_err(silence)? {
                 Reply::Given(0) | Reply::Quit => return Ok(Step::Quit),
                 Reply::Given(1) => return self.carry_out(&ready, &inventory, plan),
-                Reply::Given(2) => self.explain(&inventory, &plan),
+                Reply::Given(2) => self.explain(&inventory, &plan, below)?,
                 Reply::Given(_) => self.save(answers)?,
                 Reply::Back => return Ok(Step::Back),
             }
         }
     }
 
-    fn explain(&self, inventory: &Inventory, plan: &Plan) {
+    fn explain(&self, inventory: &Inventory, plan: &Plan, below: usize) -> Result<(), Failure> {
         let paint = &self.context.painter;
-        say(&text::plan(plan, inventory, paint));
-        say(&format!(
-            "\n{}",
-            text::diff(&diff::planned(inventory, plan), paint)
-        ));
+        let text = text::plan(plan, inventory, paint);
+        let differs = text::diff(&diff::planned(inventory, plan), paint);
+        self.show(&format!("{text}\n{differs}"), below)
     }
 
     /// Saves the answers where nothing is yet.
@@ -229,7 +229,7 @@ impl Visit<'_> {
             .join("rescue-kit-answers.toml")
             .display()
             .to_string();
-        let asked = self.interview().text("file", &proposed, &new_file);
+        let asked = self.context.interview().text("file", &proposed, &new_file);
         let Reply::Given(path) = asked.map_err(silence)? else {
             return Ok(());
         };

@@ -4,6 +4,7 @@ use crate::cli::args::Keeping;
 use crate::cli::context::Context;
 use crate::cli::guided::{given, show, silence};
 use crate::cli::{inspect, parse, run};
+use crate::config::RENEW_BEFORE;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::flow::site::Site;
@@ -11,7 +12,7 @@ use crate::guide;
 use crate::journal::{self, Way};
 use crate::pki::name::printable;
 use crate::render::text::{Paint as _, Tone, labelled};
-use crate::terminal::question::{Interview, Reply};
+use crate::terminal::question::Reply;
 use crate::terminal::{say, tell};
 
 pub(super) fn unfinished(context: &Context, site: &Site, name: &str) -> Result<Exit, Failure> {
@@ -23,15 +24,16 @@ pub(super) fn unfinished(context: &Context, site: &Site, name: &str) -> Result<E
         "quit, leave it as it is",
     ]
     .map(str::to_owned);
-    let interview = Interview {
-        stop: Box::new(|| context.signal()),
-    };
+    let interview = context.interview();
+    // The prompt is below them.
+    let below = items.len() + 1;
     loop {
         match interview.choose(&items).map_err(silence)? {
             Reply::Given(0) => return take_up(context, site, name, Way::Forward),
             Reply::Given(1) => return take_up(context, site, name, Way::Back),
             Reply::Given(2) => {
-                inspect::inspect(context, "30d")?;
+                let text = inspect::page(context, &site.inspect(RENEW_BEFORE)?, RENEW_BEFORE);
+                interview.show(&text, below).map_err(silence)?;
             },
             Reply::Given(_) | Reply::Quit => {
                 let later = format!("rescue-kit resume {name}, or: rescue-kit rollback {name}");
@@ -68,7 +70,7 @@ fn take_up(context: &Context, site: &Site, name: &str, way: Way) -> Result<Exit,
         Way::Forward => site.resume(name, means),
         Way::Back => site.roll_back(name, means),
     })??;
-    Ok(show(&context, &done))
+    Ok(show(&context, &done, None))
 }
 
 /// Where the run stands: who began it, and how far it came.
