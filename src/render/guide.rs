@@ -57,11 +57,8 @@ const FEWEST: usize = 3;
 
 /// The rows that are not well, as many as there is room for, and the rest in numbers.
 fn worst(view: &Diagnosis, room: usize, paint: &dyn Paint) -> String {
-    let mut bad: Vec<&Row> = view
-        .rows
-        .iter()
-        .filter(|row| row.status != Status::Ok)
-        .collect();
+    let own = view.rows.iter().filter(|row| is_own(row, view.inventory));
+    let mut bad: Vec<&Row> = own.filter(|row| row.status != Status::Ok).collect();
     // What has ended breaks something now; what is about to end does not.
     bad.sort_by_key(|row| row.status == Status::Expiring);
     let shown: Vec<Row> = bad.iter().take(room).map(|row| (*row).clone()).collect();
@@ -82,13 +79,15 @@ fn worst(view: &Diagnosis, room: usize, paint: &dyn Paint) -> String {
     text
 }
 
+/// Whether the layout knows it. What else lies on the disk and has expired breaks nothing.
+fn is_own(row: &Row, inventory: &Inventory) -> bool {
+    inventory.authority(&row.id).is_some() || inventory.credential(&row.id).is_some()
+}
+
 /// The first end among what is well.
 fn first_end(view: &Diagnosis) -> Option<String> {
-    let mut well: Vec<&Row> = view
-        .rows
-        .iter()
-        .filter(|row| row.status == Status::Ok)
-        .collect();
+    let own = view.rows.iter().filter(|row| is_own(row, view.inventory));
+    let mut well: Vec<&Row> = own.filter(|row| row.status == Status::Ok).collect();
     well.sort_by_key(|row| row.not_after);
     let first = well.first()?;
     let end = first.not_after?;
@@ -103,7 +102,11 @@ fn first_end(view: &Diagnosis) -> Option<String> {
 
 /// Findings that no row tells, and that somebody should look at.
 fn other_findings(view: &Diagnosis) -> usize {
-    let told = |finding: &&Finding| view.rows.iter().any(|row| row.id == finding.subject);
+    let own = |row: &&Row| is_own(row, view.inventory);
+    let told = |finding: &&Finding| {
+        let mut rows = view.rows.iter().filter(own);
+        rows.any(|row| row.id == finding.subject)
+    };
     let others = view
         .findings
         .iter()
