@@ -32,6 +32,7 @@ use clap::error::ErrorKind;
 
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::journal::Way;
 use crate::pki::name::printable;
 use crate::render::text::labelled;
 use crate::terminal::{can_ask, say, tell};
@@ -122,8 +123,10 @@ fn dispatch(arguments: &Arguments, words: &[std::ffi::OsString]) -> Result<Exit,
         Command::Plan { policy, out } => plan::plan(&context, policy, out.as_deref()),
         Command::Run { policy, keeping } => run::run(&context, policy, keeping),
         Command::Apply { plan, keeping } => run::apply(&context, plan, keeping),
-        Command::Resume { run, keeping } => run::resume(&context, run.as_deref(), keeping),
-        Command::Rollback { run, keeping } => run::rollback(&context, run.as_deref(), keeping),
+        Command::Resume { run, keeping } => {
+            run::go(&context, Way::Forward, run.as_deref(), keeping)
+        },
+        Command::Rollback { run, keeping } => run::go(&context, Way::Back, run.as_deref(), keeping),
         Command::Runs(command) => runs::runs(&context, command),
         Command::Verify { cold_start } => verify::verify(&context, *cold_start),
         Command::Backup(command) => backup::backup(&context, command),

@@ -138,44 +138,29 @@ pub(super) fn apply(context: &Context, file: &Path, keeping: &Keeping) -> Result
     carry_out(context, &site, &inventory, plan, keeping, &|_| None)
 }
 
-pub(super) fn resume(
+/// Finishes a run that stopped half-way, or puts back what a run changed; without a name, the one that it must be.
+pub(super) fn go(
     context: &Context,
+    way: Way,
     name: Option<&str>,
     keeping: &Keeping,
 ) -> Result<Exit, Failure> {
     let site = context.site()?;
     let _lock = site.lock()?;
-    let name = match name {
-        Some(name) => chosen(&site, name)?,
-        None => site.unfinished_run()?.ok_or(RescueError::NoRun("resume"))?,
+    let name = match (name, way) {
+        (Some(name), _) => chosen(&site, name)?,
+        (None, Way::Forward) => site.unfinished_run()?.ok_or(RescueError::NoRun("resume"))?,
+        (None, Way::Back) => site.newest_run()?.ok_or(RescueError::NoRun("roll back"))?,
     };
     if context.global.check {
-        return would::go(context, &site, &name, Way::Forward);
+        return would::go(context, &site, &name, way);
     }
-    ask(context, &format!("Finish the run {name}?"))?;
-    let done = with_means(context, keeping, 0, |means| site.resume(&name, means))??;
-    Ok(finish(context, &done))
-}
-
-pub(super) fn rollback(
-    context: &Context,
-    name: Option<&str>,
-    keeping: &Keeping,
-) -> Result<Exit, Failure> {
-    let site = context.site()?;
-    let _lock = site.lock()?;
-    let name = match name {
-        Some(name) => chosen(&site, name)?,
-        None => site.newest_run()?.ok_or(RescueError::NoRun("roll back"))?,
+    let question = match way {
+        Way::Forward => format!("Finish the run {name}?"),
+        Way::Back => format!("Put back everything as it was before the run {name}?"),
     };
-    if context.global.check {
-        return would::go(context, &site, &name, Way::Back);
-    }
-    ask(
-        context,
-        &format!("Put back everything as it was before the run {name}?"),
-    )?;
-    let done = with_means(context, keeping, 0, |means| site.roll_back(&name, means))??;
+    ask(context, &question)?;
+    let done = with_means(context, keeping, 0, |means| site.go(&name, way, means))??;
     Ok(finish(context, &done))
 }
 

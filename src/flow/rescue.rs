@@ -205,8 +205,16 @@ impl Site {
         self.drive(run, &name, Way::Forward, means, &hands)
     }
 
+    /// Finishes a run that stopped half-way, or puts everything back that a run changed. The site is locked.
+    pub fn go(&self, name: &str, way: Way, means: &Means) -> Result<Done, RescueError> {
+        match way {
+            Way::Forward => self.resume(name, means),
+            Way::Back => self.roll_back(name, means),
+        }
+    }
+
     /// Finishes a run that stopped half-way. The site is locked.
-    pub fn resume(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
+    fn resume(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
         refuse_access(&run, name)?;
         let inventory = self.observe(false, Depth::Running)?;
@@ -219,7 +227,7 @@ impl Site {
     }
 
     /// Puts everything back that a run changed. The site is locked.
-    pub fn roll_back(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
+    fn roll_back(&self, name: &str, means: &Means) -> Result<Done, RescueError> {
         let mut run = self.open_run(name)?;
         refuse_access(&run, name)?;
         self.refuse_irreversible(&run, name)?;

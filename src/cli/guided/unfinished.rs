@@ -66,10 +66,7 @@ fn take_up(context: &Context, site: &Site, name: &str, way: Way) -> Result<Exit,
         sign_key: None,
     };
     let _lock = site.lock()?;
-    let done = run::with_means(&context, &keeping, 0, |means| match way {
-        Way::Forward => site.resume(name, means),
-        Way::Back => site.roll_back(name, means),
-    })??;
+    let done = run::with_means(&context, &keeping, 0, |means| site.go(name, way, means))??;
     Ok(show(&context, &done, None))
 }
 
