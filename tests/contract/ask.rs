@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{BINARY, Node, other};
 use crate::means::{ONE, assert_same, runs};
+use crate::pty::{CONSOLE, Key, Terminal};
 
 /// The commands that would ask, on a node that was rescued once.
 fn asking(node: &Node) -> Vec<Vec<String>> {
@@ -85,12 +86,23 @@ fn without_a_command_and_a_terminal_the_usage_is_said() {
 fn an_answer_no_on_a_terminal_changes_nothing() {
     let node = Node::real("p256", "expired");
     let before = node.snapshot();
-    // `script` gives the process a terminal; the answer that is chosen already is no.
-    let line = format!("{BINARY} --root {} run", node.root.display());
-    let line = format!("echo | timeout 60 script -qec '{line}' /dev/null");
-    let ran = other("sh", &["-c", &line], &node.root);
-    assert_eq!(ran.code, 4, "{}{}", ran.stdout, ran.stderr);
-    ran.prints("Apply this plan")
-        .prints("declined; nothing was changed");
+    let words = [BINARY, "--root", node.root.to_str().unwrap(), "run"];
+    for (answer, code) in [
+        ("", 4),
+        ("1", 4),
+        ("q", 4),
+        ("<", 4),
+        ("\u{4}", 4),
+        ("\u{3}", 130),
+    ] {
+        let mut terminal = Terminal::start(CONSOLE, &words, &[]);
+        terminal.wait_for_prompt("Apply this plan?", "(< back, q quit):");
+        terminal.type_text(answer);
+        if !["\u{3}", "\u{4}"].contains(&answer) {
+            terminal.press(Key::Enter);
+        }
+        terminal.wait_for("nothing was changed");
+        assert_eq!(terminal.exit(), code, "{answer:?}");
+    }
     assert_same(&before, &node.snapshot());
 }
