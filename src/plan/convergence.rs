@@ -220,6 +220,8 @@ fn waiting(
     live: &Live,
     profile: &Profile,
 ) -> Option<Remaining> {
+    // A worker's runs nothing else that is known here, and is told by itself.
+    profile.with_role(Role::ApiServer)?;
     let kubelet = profile.with_role(Role::Kubelet)?;
     let starts_all = |consumer: &Consumer| {
         consumer.id == kubelet.id || matches!(consumer.restart, RestartKind::Cri(_))
