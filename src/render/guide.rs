@@ -57,8 +57,7 @@ const FEWEST: usize = 3;
 
 /// The rows that are not well, as many as there is room for, and the rest in numbers.
 fn worst(view: &Diagnosis, room: usize, paint: &dyn Paint) -> String {
-    let own = view.rows.iter().filter(|row| is_own(row, view.inventory));
-    let mut bad: Vec<&Row> = own.filter(|row| row.status != Status::Ok).collect();
+    let mut bad: Vec<&Row> = own(view).filter(|row| row.status != Status::Ok).collect();
     // What has ended breaks something now; what is about to end does not.
     bad.sort_by_key(|row| row.status == Status::Expiring);
     let shown: Vec<Row> = bad.iter().take(room).map(|row| (*row).clone()).collect();
@@ -79,15 +78,17 @@ fn worst(view: &Diagnosis, room: usize, paint: &dyn Paint) -> String {
     text
 }
 
-/// Whether the layout knows it. What else lies on the disk and has expired breaks nothing.
-fn is_own(row: &Row, inventory: &Inventory) -> bool {
-    inventory.authority(&row.id).is_some() || inventory.credential(&row.id).is_some()
+/// The rows that the layout knows. What else lies on the disk and has expired breaks nothing.
+fn own<'a>(view: &'a Diagnosis) -> impl Iterator<Item = &'a Row> {
+    let known = |id: &str| {
+        view.inventory.authority(id).is_some() || view.inventory.credential(id).is_some()
+    };
+    view.rows.iter().filter(move |row| known(&row.id))
 }
 
 /// The first end among what is well.
 fn first_end(view: &Diagnosis) -> Option<String> {
-    let own = view.rows.iter().filter(|row| is_own(row, view.inventory));
-    let mut well: Vec<&Row> = own.filter(|row| row.status == Status::Ok).collect();
+    let mut well: Vec<&Row> = own(view).filter(|row| row.status == Status::Ok).collect();
     well.sort_by_key(|row| row.not_after);
     let first = well.first()?;
     let end = first.not_after?;
@@ -102,11 +103,7 @@ fn first_end(view: &Diagnosis) -> Option<String> {
 
 /// Findings that no row tells, and that somebody should look at.
 fn other_findings(view: &Diagnosis) -> usize {
-    let own = |row: &&Row| is_own(row, view.inventory);
-    let told = |finding: &&Finding| {
-        let mut rows = view.rows.iter().filter(own);
-        rows.any(|row| row.id == finding.subject)
-    };
+    let told = |finding: &&Finding| own(view).any(|row| row.id == finding.subject);
     let others = view
         .findings
         .iter()
