@@ -182,6 +182,9 @@ fn answers_and_what_other_cas_sign_here_are_one_run() {
     ];
     crate::harness::run(&[&["csr", "sign", folder][..], &ca].concat(), &[]).exits(0);
     let mut terminal = guide(&node);
+    // Another way, taken back, leaves nothing of itself.
+    answer(&mut terminal, "1 have 7 certificates signed", "2");
+    answer(&mut terminal, "operator [", "<");
     answer(&mut terminal, "1 have 7 certificates signed", "1");
     answer(&mut terminal, question, folder);
     answer(&mut terminal, "operator [", "A. Operator");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::guided::{Visit, questions, silence};
 use crate::cli::{dispatch, parse};
 use crate::error::Failure;
-use crate::guide::{self, Answers};
+use crate::guide::{self, Answers, WayOut};
 use crate::pki::name::printable;
 use crate::render::text::{self, labelled};
 use crate::request::{MANIFEST, Manifest};
@@ -30,6 +30,9 @@ impl Visit<'_> {
             Reply::Back => return Ok(Step::Stay),
             Reply::Quit => return Ok(Step::Quit),
         };
+        // What was answered on another way, and taken back, is no part of this one.
+        answers.way = Some(WayOut::Request(ids.to_vec()));
+        answers.names.clear();
         let words = if Path::new(&folder).exists() {
             match self.who(answers)? {
                 Step::Answered => install(&folder, answers),
