@@ -88,7 +88,9 @@ impl Actor<'_> {
                 .is_some_and(|(stopped, renewed)| renewed < stopped)
     }
 
-    /// Watches until each lease was renewed three times by the same holder and nothing was restarted meanwhile.
+    /// Watches until each lease was renewed three times by the same holder and nothing was restarted meanwhile. Whatever
+    /// ends is started again by its supervisor, and watched anew: a scheduler that had lost its API server may die once
+    /// more when that is back.
     pub(super) fn settle(&self) -> Result<Converged, ConvergeError> {
         let watch = Instant::now();
         if self.local.get() {
@@ -99,32 +101,22 @@ impl Actor<'_> {
                 ..Converged::default()
             });
         }
-        let identities = self.identities();
         let by = self.until(ALL);
-        let mut watched = Watched::default();
-        let restarted = !self.stopped.borrow().is_empty();
         let within = u32::try_from(ALL.as_secs()).unwrap_or(u32::MAX);
+        let restarted = !self.stopped.borrow().is_empty();
+        let mut watched = Watched::new(self.identities());
         let settled = self.wait(by, LOOK, || {
             if !self.look_at_leases(&mut watched, restarted)? {
                 return Err(format!(
                     "not every lease was renewed {RENEWALS} times by one holder yet"
                 ));
             }
-            if restarted && watch.elapsed() < STEADY {
+            if restarted && watched.since.elapsed() < STEADY {
                 return Err("it has not been steady for long enough yet".to_owned());
             }
-            Ok(())
+            watched.same(self.identities())
         });
         settled.map_err(|why| why.of("the control plane", within))?;
-        let after = self.identities();
-        if let Some((id, _)) = identities
-            .iter()
-            .find(|(id, name)| after.get(*id) != Some(name))
-        {
-            let why = format!("{id} was restarted or ended while it was watched");
-            let who = "the control plane".to_owned();
-            return Err(ConvergeError::Unproved { who, within, why });
-        }
         Ok(Converged {
             seen: watched.told(),
             took_ms: millis(watch),
@@ -132,11 +124,11 @@ impl Actor<'_> {
         })
     }
 
-    /// The identities of everything that runs.
-    fn identities(&self) -> BTreeMap<String, Option<String>> {
+    /// The identities of everything that runs, by consumer.
+    fn identities(&self) -> BTreeMap<String, String> {
         let consumers = self.profile.consumer.iter();
         consumers
-            .map(|consumer| (consumer.id.clone(), self.name_of(consumer)))
+            .filter_map(|consumer| Some((consumer.id.clone(), self.name_of(consumer)?)))
             .collect()
     }
 
@@ -159,16 +151,41 @@ impl Actor<'_> {
     }
 }
 
-/// The holder of each lease, and the renewals that were seen of it.
-#[derive(Default)]
-struct Watched(BTreeMap<String, (String, Vec<String>)>);
+/// What was seen since the last start of anything.
+struct Watched {
+    since: Instant,
+    identities: BTreeMap<String, String>,
+    /// The holder of each lease, and the renewals that were seen of it.
+    leases: BTreeMap<String, (String, Vec<String>)>,
+}
 
 impl Watched {
+    fn new(identities: BTreeMap<String, String>) -> Self {
+        Self {
+            since: Instant::now(),
+            identities,
+            leases: BTreeMap::new(),
+        }
+    }
+
+    /// Whatever ran still does, and is the same. If not, the watch begins anew; what has ended must come back.
+    fn same(&mut self, now: BTreeMap<String, String>) -> Result<(), String> {
+        let mut before = self.identities.iter();
+        let Some((id, _)) = before.find(|(id, name)| now.get(*id) != Some(name)) else {
+            return Ok(());
+        };
+        let why = format!("{id} was restarted or ended while it was watched");
+        let mut identities = std::mem::take(&mut self.identities);
+        identities.extend(now);
+        *self = Self::new(identities);
+        Err(why)
+    }
+
     /// Notes a renewal; how many were seen since the first look at this holder.
     fn note(&mut self, name: &str, lease: &Lease) -> usize {
         let holder = lease.holder.clone().unwrap_or_default();
         let renewed = lease.renewed.clone().unwrap_or_default();
-        let entry = self.0.entry(name.to_owned()).or_default();
+        let entry = self.leases.entry(name.to_owned()).or_default();
         if entry.0 != holder {
             *entry = (holder, Vec::new());
         }
@@ -179,7 +196,7 @@ impl Watched {
     }
 
     fn told(&self) -> Vec<String> {
-        let leases = self.0.iter();
+        let leases = self.leases.iter();
         leases
             .map(|(name, (holder, renewed))| {
                 format!(

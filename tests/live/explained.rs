@@ -3,7 +3,7 @@
 use crate::control_plane::{BINARY, ControlPlane};
 
 /// What is done wrong with kubectl or others on a healthy node, and what explains the answer.
-const WRONG: [(&str, &str); 7] = [
+const WRONG: [(&str, &str); 8] = [
     (
         "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 get nodes",
         "x509: certificate is valid for *, not",
@@ -17,8 +17,12 @@ const WRONG: [(&str, &str); 7] = [
         "You must be logged in to the server",
     ),
     (
-        "kubectl --kubeconfig /etc/kubernetes/admin.conf --as system:anonymous get nodes",
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf --as system:anonymous get --raw /api/v1/nodes",
         "is forbidden: User * system:anonymous",
+    ),
+    (
+        "rm -rf ~/.kube/cache; kubectl --kubeconfig /etc/kubernetes/admin.conf --as system:anonymous get nodes",
+        "couldn't get current server API group list: unknown",
     ),
     (
         "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:1 get nodes",

@@ -153,6 +153,22 @@ fn a_deadline_ends_a_run_safely() {
     lab.assert_recovered("cp1");
 }
 
+/// What ends while it is watched, and is started again, is watched anew: that is no failure of the rescue.
+#[test]
+fn a_process_that_dies_once_more_is_watched_anew() {
+    let lab = ControlPlane::one();
+    lab.lab("expire", &[]);
+    let line = format!(
+        "{BINARY} run --yes >/tmp/said 2>&1 & pid=$!
+         until grep -qs 'lease kube-scheduler is held' /var/lib/rescue-kit/runs/*/journal.jsonl; do kill -0 $pid; done
+         pkill -x kube-scheduler; code=0; wait $pid || code=$?; echo $code; cat /tmp/said"
+    );
+    let said = lab.shell("cp1", &line);
+    assert_eq!(said.lines().next(), Some("0"), "{said}");
+    lab.assert_recovered("cp1");
+    assert_nothing_to_do(&lab, "cp1");
+}
+
 #[test]
 fn an_interrupted_convergence_is_resumed() {
     let lab = ControlPlane::one();
