@@ -248,7 +248,7 @@ fn revoke(context: &Context, args: &BreakGlassArgs, run: Option<&str>) -> Result
     let with = args.with.as_deref().map(absolute).transpose()?;
     let site = context.site()?;
     let _lock = site.lock()?;
-    let standing = site.standing()?;
+    let standing = site.left_open()?.standing;
     let chosen = standing
         .iter()
         .filter(|one| run.is_none_or(|run| one.run == run));

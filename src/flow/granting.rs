@@ -1,4 +1,4 @@
-//! Runs that give access: their beginning, what is said of them, and those that were not taken back.
+//! Runs that give access: their beginning, and what is said of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,29 +7,13 @@ use crate::audit::{self, Written};
 use crate::flow::failure::{AccessError, RescueError};
 use crate::flow::rescue::Means;
 use crate::flow::site::Site;
-use crate::grant::{Kind, Standing};
 use crate::inventory::Inventory;
-use crate::journal;
 use crate::plan::step::Phases;
 use crate::plan::{FORMAT, Plan, Purpose};
 use crate::run::{self, Run};
-use crate::store::{RunDir, StoreError};
+use crate::store::RunDir;
 
 impl Site {
-    /// Access that was given and not taken back, the oldest first. What was given to users by name is theirs to keep.
-    pub fn standing(&self) -> Result<Vec<Standing>, StoreError> {
-        let mut all = Vec::new();
-        for name in self.run_names()? {
-            // A run that cannot be read is told by `runs list`.
-            let Ok(run) = self.open_run(&name) else {
-                continue;
-            };
-            let standing = journal::standing(run.records());
-            all.extend(standing.filter(|standing| standing.grant.kind != Kind::User));
-        }
-        Ok(all)
-    }
-
     /// Begins a run that changes no file of the node.
     pub(super) fn begin_access(
         &self,

@@ -39,7 +39,7 @@ impl Site {
         let own = self.kubeconfig_paths(&inventory)?;
         let own = own.into_iter().map(|path| (&self.disk, path));
         let named = named.iter().map(|path| (&host, path.clone()));
-        let given = self.standing()?.into_iter();
+        let given = self.left_open()?.standing.into_iter();
         let given = given.filter_map(|standing| Some((&host, standing.grant.kubeconfig?)));
         let rows = own.chain(given).chain(named);
         let rows = rows.map(|(disk, path)| row(&access, disk, &path, renew_before));

@@ -46,7 +46,7 @@ impl Site {
         with: Option<&Path>,
         means: &Means,
     ) -> Result<Vec<Taken>, AccessError> {
-        let mut all = self.standing()?;
+        let mut all = self.left_open()?.standing;
         if let Some(run) = run {
             all.retain(|standing| standing.run == run);
             if all.is_empty() {

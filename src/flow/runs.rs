@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::clock::Stopwatch;
 use crate::flow::failure::RescueError;
 use crate::flow::site::Site;
+use crate::grant::{Kind, Standing};
 use crate::journal::{self, Verdict};
 use crate::pki::utc::Utc;
 use crate::plan::Purpose;
@@ -34,6 +35,15 @@ pub struct Summary {
     pub undo: bool,
     /// Why it cannot be read, if so.
     pub damage: Option<String>,
+}
+
+/// What earlier runs left for somebody to end.
+#[derive(Debug, Default)]
+pub struct LeftOpen {
+    /// The newest run that is neither done nor undone.
+    pub half_way: Option<String>,
+    /// Access that was given and not taken back, the oldest first. What was given to users by name is theirs to keep.
+    pub standing: Vec<Standing>,
 }
 
 impl Site {
@@ -85,10 +95,9 @@ impl Site {
                 .commit
                 .iter()
                 .any(|commit| journal::before(run.records(), &commit.id).is_some());
-            let verdict = journal::verdict(run.records());
+            let undone = journal::verdict(run.records()) == Some(Verdict::RolledBack);
             // What `run` refuses to begin beside can be undone, too, even if nothing was replaced yet.
-            let unfinished = verdict.is_none() && journal::staged(run.records()).is_some();
-            if unfinished || (touched && verdict != Some(Verdict::RolledBack)) {
+            if is_half_way(&run) || (touched && !undone) {
                 return Ok(Some(name));
             }
         }
@@ -99,15 +108,29 @@ impl Site {
     pub fn unfinished_run(&self) -> Result<Option<String>, RunError> {
         for name in self.run_names()?.into_iter().rev() {
             match self.open_run(&name) {
-                Ok(run) if journal::verdict(run.records()).is_some() => {},
-                // A run that died while it was being prepared changed nothing.
-                Ok(run) if journal::staged(run.records()).is_none() => {},
-                Ok(_) => return Ok(Some(name)),
-                Err(RunError::Unbegun { .. }) => {},
+                Ok(run) if is_half_way(&run) => return Ok(Some(name)),
+                Ok(_) | Err(RunError::Unbegun { .. }) => {},
                 Err(error) => return Err(error),
             }
         }
         Ok(None)
+    }
+
+    /// What earlier runs left, in one pass over their journals. A run that cannot be read is told by `runs list`.
+    pub fn left_open(&self) -> Result<LeftOpen, StoreError> {
+        let mut left = LeftOpen::default();
+        for name in self.run_names()? {
+            let Ok(run) = self.open_run(&name) else {
+                continue;
+            };
+            let standing = journal::standing(run.records());
+            left.standing
+                .extend(standing.filter(|standing| standing.grant.kind != Kind::User));
+            if is_half_way(&run) {
+                left.half_way = Some(name);
+            }
+        }
+        Ok(left)
     }
 
     /// What is known of each run, oldest first.
@@ -142,6 +165,11 @@ impl Site {
     fn runs_dir(&self) -> PathBuf {
         self.look.state_dir.join("runs")
     }
+}
+
+/// A run that died while it was being prepared changed nothing, and leaves nothing to be ended.
+fn is_half_way(run: &Run) -> bool {
+    journal::verdict(run.records()).is_none() && journal::staged(run.records()).is_some()
 }
 
 fn summary(name: String, run: Result<Run, RunError>) -> Summary {

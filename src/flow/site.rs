@@ -165,16 +165,11 @@ impl Site {
     pub fn inspect(&self, renew_before: i64) -> Result<Inspection, StoreError> {
         let inventory = self.observe(true, Depth::Running)?;
         let mut findings = finding::findings(&inventory, &self.profile, renew_before);
-        let standing = self.standing()?;
-        // A run that cannot be read is told by `runs list`.
-        let half_way = self.unfinished_run().unwrap_or_default();
-        findings.extend(half_way.map(|run| Finding::of_unfinished(&run)));
+        let left = self.left_open()?;
+        findings.extend(left.half_way.map(|run| Finding::of_unfinished(&run)));
         let now = inventory.at;
-        findings.extend(
-            standing
-                .iter()
-                .map(|grant| Finding::of_standing(grant, now)),
-        );
+        let standing = left.standing.iter();
+        findings.extend(standing.map(|grant| Finding::of_standing(grant, now)));
         finding::sort(&mut findings, &self.profile);
         let cause = finding::cause(&findings, &self.profile);
         Ok(Inspection {
