@@ -256,6 +256,7 @@ fn locked_out(only: &str) -> ControlPlane {
 }
 
 fn lock_out(lab: ControlPlane, only: &str) -> ControlPlane {
+    lab.wait_for_signer();
     // The controller manager fills aggregated roles some time after the first start.
     lab.wait(60, "role", || {
         let rules = ["get", "clusterrole", "view", "-o", "jsonpath={.rules}"];

@@ -277,6 +277,23 @@ impl ControlPlane {
         (holder.to_owned(), renewed.to_owned())
     }
 
+    /// Waits until the controller manager that leads has read the CA's key. It does so a moment after it took its lease, and
+    /// dies if the key is not there.
+    pub(crate) fn wait_for_signer(&self) {
+        let signs = [
+            "--server=https://127.0.0.1:10257",
+            "--insecure-skip-tls-verify",
+            "get",
+            "--raw=/healthz?verbose",
+        ];
+        self.wait(60, "controller that signs", || {
+            let (holder, _) = self.lease("kube-system", "kube-controller-manager", "cp1");
+            let leader = holder.split('_').next().unwrap();
+            let said = self.kubectl(leader, &signs).stdout;
+            said.contains("[+]certificatesigningrequest-signing-controller ok")
+        });
+    }
+
     /// The ids of running containers by name, as the runtime knows them.
     pub(crate) fn containers(&self, node: &str) -> BTreeMap<String, String> {
         let line = "for id in $(ctr -n k8s.io tasks ls | awk '$3 == \"RUNNING\" { print $1 }'); do

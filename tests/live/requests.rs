@@ -122,8 +122,9 @@ fn a_dead_node_whose_kubelet_is_left_out_gets_the_rest_and_nobody_waits() {
 #[test]
 fn wrong_answers_leave_a_working_node_alone_and_right_ones_renew_it() {
     let lab = ControlPlane::one();
-    take_keys_away(&lab);
+    lab.wait_for_signer();
     let signing = lab.containers("cp1")["kube-controller-manager"].clone();
+    take_keys_away(&lab);
     sign_nothing(&lab);
     lab.wait(60, "controller manager that signs nothing", || {
         let now = lab.containers("cp1");

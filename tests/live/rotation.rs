@@ -269,6 +269,7 @@ fn the_companys_ca_takes_over_and_its_key_stays_elsewhere() {
 #[test]
 fn a_lost_key_is_followed_by_another_before_the_controller_manager_misses_it() {
     let lab = ControlPlane::one();
+    lab.wait_for_signer();
     lab.shell("cp1", &format!("rm {PKI}/ca.key"));
     lab.kit("cp1", &["inspect"]).exits(3).says("RK0021");
     begin(&lab, &["ca"]);
