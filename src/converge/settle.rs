@@ -168,10 +168,10 @@ impl Watched {
         }
     }
 
-    /// Whatever ran still does, and is the same. If not, the watch begins anew; what has ended must come back.
+    /// The same runs as before, and nothing else. If not, the watch begins anew; what has ended must come back.
     fn same(&mut self, now: BTreeMap<String, String>) -> Result<(), String> {
-        let mut before = self.identities.iter();
-        let Some((id, _)) = before.find(|(id, name)| now.get(*id) != Some(name)) else {
+        let mut ids = self.identities.keys().chain(now.keys());
+        let Some(id) = ids.find(|id| self.identities.get(*id) != now.get(*id)) else {
             return Ok(());
         };
         let why = format!("{id} was restarted or ended while it was watched");
@@ -205,5 +205,52 @@ impl Watched {
                 )
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(id, name)| ((*id).to_owned(), (*name).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_started_or_restarted_is_watched_anew() {
+        let mut watched = Watched::new(running(&[("etcd", "a")]));
+        watched.leases.entry("kept".to_owned()).or_default();
+        assert_eq!(watched.same(running(&[("etcd", "a")])), Ok(()));
+        assert!(watched.leases.contains_key("kept"));
+        for now in [
+            running(&[("etcd", "a"), ("kubelet", "b")]),
+            running(&[("etcd", "c"), ("kubelet", "b")]),
+        ] {
+            watched.leases.entry("kept".to_owned()).or_default();
+            assert!(watched.same(now.clone()).is_err());
+            assert!(
+                watched.leases.is_empty(),
+                "what was seen before counts no more"
+            );
+            assert_eq!(watched.same(now), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_has_ended_must_come_back() {
+        let mut watched = Watched::new(running(&[("etcd", "a"), ("kubelet", "b")]));
+        for _ in 0..2 {
+            let why = "kubelet was restarted or ended while it was watched";
+            assert_eq!(watched.same(running(&[("etcd", "a")])), Err(why.to_owned()));
+        }
+        let back = running(&[("etcd", "a"), ("kubelet", "c")]);
+        assert!(
+            watched.same(back.clone()).is_err(),
+            "it is watched from now on"
+        );
+        assert_eq!(watched.same(back), Ok(()));
     }
 }
