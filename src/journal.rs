@@ -196,6 +196,9 @@ pub struct Meter {
     pub failed: u64,
     /// Milliseconds without an answer, in all.
     pub down_ms: u64,
+    /// How long the slowest answer took, in milliseconds.
+    #[serde(default)]
+    pub slowest_ms: u64,
     /// The milliseconds at which an outage began and ended; an end is missing if it went on.
     pub outages: Vec<(u64, Option<u64>)>,
 }

@@ -1,6 +1,6 @@
 //! PHASE: meter, measuring how available the API server is while a run works.
 //! INPUTS: the node's own API server, an administrator's credential as its file holds it at each moment.
-//! OUTPUTS: when it did not answer.
+//! OUTPUTS: when it did not answer, and how slow it was when it did.
 //!
 //! Each request is made on a new connection with a client certificate and reads from etcd: an anonymous `/readyz` answers
 //! while every client is locked out.
@@ -15,8 +15,11 @@ use crate::journal::Meter;
 
 /// Time between two requests.
 const EVERY: Duration = Duration::from_millis(100);
-/// How long an answer may take before it counts as none.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer may take before it counts as none: so long waits whoever renews a lease in kube-system (client-go,
+/// tools/leaderelection: half of the ten seconds within which it must succeed). A server that is slow is not away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same while the API server is away, so that its return is seen soon.
+const IMPATIENCE: Duration = Duration::from_secs(1);
 /// What is asked for: small, always there, and read from etcd.
 const PATH: &str = "/api/v1/namespaces/kube-system";
 
@@ -36,7 +39,14 @@ pub fn start<'scope>(
     let thread = scope.spawn(move || {
         let mut meter = Meter::default();
         loop {
-            note(&mut meter, answers(&access), watch.millis());
+            let asked = watch.millis();
+            let patience = if is_away(&meter) {
+                IMPATIENCE
+            } else {
+                PATIENCE
+            };
+            let answered = answers(&access, patience);
+            note(&mut meter, answered, asked, watch.millis());
             match stopped.recv_timeout(EVERY) {
                 Err(RecvTimeoutError::Timeout) => {},
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => {
@@ -56,22 +66,29 @@ impl Running<'_> {
     }
 }
 
-fn answers(access: &Access) -> bool {
-    let kube = access.kube(PATIENCE);
+fn answers(access: &Access, patience: Duration) -> bool {
+    let kube = access.kube(patience);
     kube.is_ok_and(|kube| kube.get(PATH).is_ok())
 }
 
-/// An outage begins with the first request that fails and ends with the next that does not.
-fn note(meter: &mut Meter, answered: bool, now_ms: u64) {
+fn is_away(meter: &Meter) -> bool {
+    matches!(meter.outages.last(), Some((_, None)))
+}
+
+/// An outage begins when the first request that fails is made, and ends with the next answer.
+fn note(meter: &mut Meter, answered: bool, asked_ms: u64, now_ms: u64) {
     meter.requests += 1;
     meter.failed += u64::from(!answered);
+    if answered {
+        meter.slowest_ms = meter.slowest_ms.max(now_ms - asked_ms);
+    }
     let open = meter.outages.last_mut().filter(|(_, end)| end.is_none());
     match (open, answered) {
         (Some((begun, end)), true) => {
             meter.down_ms += now_ms - *begun;
             *end = Some(now_ms);
         },
-        (None, false) => meter.outages.push((now_ms, None)),
+        (None, false) => meter.outages.push((asked_ms, None)),
         _ => {},
     }
 }
@@ -91,17 +108,19 @@ mod tests {
     #[test]
     fn sums_up_outages() {
         let mut meter = Meter::default();
-        for (now, answered) in [
-            (0, true),
-            (100, false),
-            (200, false),
-            (300, true),
-            (400, false),
+        for (asked, now, answered) in [
+            (0, 20, true),
+            (100, 150, false),
+            (250, 260, false),
+            (290, 300, true),
+            (400, 410, false),
         ] {
-            note(&mut meter, answered, now);
+            note(&mut meter, answered, asked, now);
         }
+        assert!(is_away(&meter));
         let meter = closed(meter, 450);
         assert_eq!((meter.requests, meter.failed, meter.down_ms), (5, 3, 250));
         assert_eq!(meter.outages, [(100, Some(300)), (400, None)]);
+        assert_eq!(meter.slowest_ms, 20);
     }
 }

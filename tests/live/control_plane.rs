@@ -183,7 +183,7 @@ impl ControlPlane {
     /// kubectl as an administrator of a node.
     pub(crate) fn kubectl(&self, node: &str, words: &[&str]) -> Ran {
         let admin = self.layout.admin;
-        let as_admin = ["kubectl", "--kubeconfig", admin, "--request-timeout=10s"];
+        let as_admin = ["kubectl", "--kubeconfig", admin, "--request-timeout=30s"];
         self.exec(node, &[&as_admin, words].concat())
     }
 
@@ -308,11 +308,20 @@ impl ControlPlane {
             .collect()
     }
 
-    /// The sandboxes of the pods, by their IDs: a container that ends is started again in the same one.
-    pub(crate) fn sandboxes(&self, node: &str) -> String {
-        let line =
-            "ctr -n k8s.io containers ls -q 'labels.\"io.cri-containerd.kind\"==sandbox' | sort";
-        self.shell(node, line)
+    /// The sandboxes of the pods that run, by the names of their pods without that of the node. A controller that loses its
+    /// lease ends by itself and is started again in the same one; a rescue removes the sandbox of what it restarts.
+    pub(crate) fn sandboxes(&self, node: &str) -> BTreeMap<String, String> {
+        let line = "for id in $(ctr -n k8s.io containers ls -q 'labels.\"io.cri-containerd.kind\"==sandbox'); do
+            ctr -n k8s.io tasks ls | grep -q \"^$id .*RUNNING\" || continue
+            echo \"$(ctr -n k8s.io containers info $id | sed -n 's/.*\"io.kubernetes.pod.name\": \"\\(.*\\)\".*/\\1/p') $id\"
+        done";
+        // Without a runtime there are none to be seen.
+        let listed = self.exec(node, &["sh", "-uc", line]).stdout;
+        let of_node = format!("-{node}");
+        let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+        pairs
+            .map(|(pod, id)| (pod.trim_end_matches(&of_node).to_owned(), id.to_owned()))
+            .collect()
     }
 
     /// The start of the kubelet's process.

@@ -4,10 +4,10 @@ use crate::control_plane::{ControlPlane, Ran};
 
 /// What `inspect` and `run` say of a node in this state; `run` must leave everything as it was.
 fn told(lab: &ControlPlane) -> (Ran, Ran) {
-    let before = (lab.listing("cp1"), lab.containers("cp1"));
+    let before = (lab.listing("cp1"), lab.sandboxes("cp1"));
     let inspected = lab.kit("cp1", &["inspect"]);
     let refused = lab.kit("cp1", &["run", "--yes"]);
-    let after = (lab.listing("cp1"), lab.containers("cp1"));
+    let after = (lab.listing("cp1"), lab.sandboxes("cp1"));
     assert_eq!(before, after, "{refused:?}");
     (inspected, refused)
 }

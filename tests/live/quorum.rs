@@ -101,14 +101,14 @@ fn the_leader_of_etcd_hands_over_before_it_is_restarted() {
         status["leader"] == status["header"]["member_id"]
     };
     let leader = NODES.into_iter().find(|node| leads(node)).unwrap();
-    let before = lab.containers(leader);
+    let before = lab.sandboxes(leader);
     let (code, said) = lab.json(leader, &["run", "--all", "--restart", "always", "--yes"]);
     assert_eq!(code, 0, "{said:#}");
     assert!(
         said.to_string().contains("handed leadership to cp"),
         "{said:#}"
     );
-    let after = lab.containers(leader);
+    let after = lab.sandboxes(leader);
     for component in ["etcd", "kube-apiserver", "kube-scheduler"] {
         assert_ne!(before[component], after[component]);
     }

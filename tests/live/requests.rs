@@ -138,7 +138,7 @@ fn wrong_answers_leave_a_working_node_alone_and_right_ones_renew_it() {
         openssl req -x509 -newkey rsa:2048 -nodes -keyout company.key -subj '/CN=Company CA' -days 300 -out company.crt";
     lab.shell("cp1", &format!("({work}) 2>&1"));
     let files = lab.listing("cp1");
-    let processes = (lab.containers("cp1"), lab.kubelet("cp1"));
+    let processes = (lab.sandboxes("cp1"), lab.kubelet("cp1"));
     for (answer, sentence) in wrong() {
         let file = answer.file();
         answer.make(&lab);
@@ -149,7 +149,7 @@ fn wrong_answers_leave_a_working_node_alone_and_right_ones_renew_it() {
         lab.shell("cp1", &format!("rm {STICK}/{file}"));
     }
     lab.shell("cp1", "test ! -e /var/lib/rescue-kit/runs");
-    assert_eq!((lab.containers("cp1"), lab.kubelet("cp1")), processes);
+    assert_eq!((lab.sandboxes("cp1"), lab.kubelet("cp1")), processes);
     let served = lab.served("cp1", "6443");
     answer_rightly(&lab);
     let (code, said) = lab.json("cp1", &["csr", "install", STICK, "--yes"]);

@@ -104,9 +104,9 @@ fn i_certificates_get_the_new_address_of_the_node() {
 fn restarts_are_none_or_all_as_wanted() {
     let lab = ControlPlane::one();
     expire_due(&lab);
-    let (before, kubelet) = (lab.containers("cp1"), lab.kubelet("cp1"));
+    let (before, kubelet) = (lab.sandboxes("cp1"), lab.kubelet("cp1"));
     let never = lab.kit("cp1", &["run", "--yes", "--restart", "never"]).ok();
-    assert_eq!(before, lab.containers("cp1"), "{never:?}");
+    assert_eq!(before, lab.sandboxes("cp1"), "{never:?}");
     assert_eq!(kubelet, lab.kubelet("cp1"));
     // What was not restarted is still to be restarted.
     lab.kit("cp1", &["inspect"])
@@ -115,7 +115,7 @@ fn restarts_are_none_or_all_as_wanted() {
     lab.kit("cp1", &["run", "--yes", "--all", "--restart", "always"])
         .ok();
     lab.assert_recovered("cp1");
-    let after = lab.containers("cp1");
+    let after = lab.sandboxes("cp1");
     for name in [
         "etcd",
         "kube-apiserver",

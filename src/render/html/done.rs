@@ -62,8 +62,8 @@ pub(super) fn done(view: &ReportView) -> Html {
     if let Some(meter) = journal::meter(view.records) {
         parts.push(paragraph(format!(
             "While this went on, the API server did not answer a client certificate for {} ms in all \
-             ({} of {} requests failed, one every 100 ms).",
-            meter.down_ms, meter.failed, meter.requests
+             ({} of {} requests failed, one every 100 ms; the slowest answer took {} ms).",
+            meter.down_ms, meter.failed, meter.requests, meter.slowest_ms
         )));
     }
     Html::join(parts)

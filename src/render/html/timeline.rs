@@ -73,8 +73,9 @@ fn event(body: &Body, view: &ReportView) -> String {
             }
         },
         Body::Meter(meter) => format!(
-            "the API server did not answer a client certificate for {} ms; {} of {} requests failed",
-            meter.down_ms, meter.failed, meter.requests
+            "the API server did not answer a client certificate for {} ms; {} of {} requests failed; \
+             the slowest answer took {} ms",
+            meter.down_ms, meter.failed, meter.requests, meter.slowest_ms
         ),
         Body::Granting { grant, issued } => {
             let names = issued.iter().map(|one| one.subject.as_str());
