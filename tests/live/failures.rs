@@ -1,7 +1,7 @@
 //! Whatever fails or dies, and whenever: what worked goes on working, files are old or new, and the way out is one command.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use crate::control_plane::{BINARY, ControlPlane};
 use crate::expired::{assert_nothing_to_do, expire_due};
@@ -49,14 +49,15 @@ fn step(plan: &serde_json::Value, who: &str, act: &str) -> String {
 /// again by the kubelet within a minute.
 #[track_caller]
 fn assert_no_worse(before: &BTreeSet<String>, lab: &ControlPlane, after: &str) {
-    let lost = RefCell::new(BTreeSet::new());
-    lab.wait(60, &format!("return of what worked after {after}"), || {
-        *lost.borrow_mut() = before.difference(&working(lab)).cloned().collect();
-        if !lost.borrow().is_empty() {
-            eprintln!("{:?} do not work after {after}", lost.borrow());
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let now = working(lab);
+        let lost: Vec<_> = before.difference(&now).collect();
+        if lost.is_empty() {
+            return;
         }
-        lost.borrow().is_empty()
-    });
+        assert!(Instant::now() < end, "{lost:?} do not work after {after}");
+    }
 }
 
 /// The files are those before the run.
