@@ -15,8 +15,9 @@ use crate::plan::{Policy, Restart};
 use crate::profile::{Consumer, Profile, Reads, RestartKind, Role};
 use crate::stale;
 
-/// Seconds in which a process re-reads its files by itself; measured: a tenth of a second, unless a watch was lost.
-const RELOAD: u32 = 5;
+/// Seconds in which a process re-reads its files by itself; measured: a tenth of a second, unless a watch was lost. On a busy
+/// node it may take long, and to wait costs less than a restart that was not needed.
+const RELOAD: u32 = 15;
 /// Seconds that a restarted process has to come back, on a slow node under load.
 const BACK: u32 = 180;
 

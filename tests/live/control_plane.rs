@@ -324,6 +324,31 @@ impl ControlPlane {
             .collect()
     }
 
+    /// These pods read their files by themselves and were left alone; or they did not in time, and the journal says so.
+    #[track_caller]
+    pub(crate) fn assert_untouched(
+        &self,
+        node: &str,
+        before: &BTreeMap<String, String>,
+        names: &[&str],
+    ) {
+        let after = self.sandboxes(node);
+        for name in names {
+            assert!(before.contains_key(*name), "{name}: {before:?}");
+            let stayed = before.get(*name) == after.get(*name);
+            assert!(
+                stayed || self.tells_of_a_late_reader(node),
+                "{name} was restarted: {before:?} {after:?}"
+            );
+        }
+    }
+
+    /// Whether a process was restarted since it did not read its files by itself.
+    pub(crate) fn tells_of_a_late_reader(&self, node: &str) -> bool {
+        let line = "grep -q 'did not read its files' /var/lib/rescue-kit/runs/*/journal.jsonl";
+        self.exec(node, &["sh", "-c", line]).code == 0
+    }
+
     /// The start of the kubelet's process.
     pub(crate) fn kubelet(&self, node: &str) -> String {
         let line = "systemctl show kubelet -p MainPID -p ExecMainStartTimestampMonotonic";

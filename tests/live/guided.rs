@@ -2,7 +2,6 @@
 
 use crate::control_plane::{BINARY, ControlPlane, LAB};
 use crate::expired::{assert_nothing_to_do, in_days};
-use crate::partial::assert_untouched;
 use crate::pty::{CONSOLE, Key, Terminal};
 
 /// Starts the guided rescue in a node.
@@ -80,8 +79,7 @@ fn a_node_that_works_is_renewed_without_an_outage() {
     assert_eq!(terminal.exit(), 0, "{}", terminal.everything());
     let seen = terminal.everything();
     assert!(seen.contains(" s without the API server\n\n"), "{seen}");
-    let after = lab.sandboxes("cp1");
-    assert_untouched(&before, &after, &["etcd", "kube-apiserver"]);
+    lab.assert_untouched("cp1", &before, &["etcd", "kube-apiserver"]);
     assert!(seen.contains(" 0 failed,"), "{seen}");
     lab.assert_recovered("cp1");
     assert_nothing_to_do(&lab, "cp1");
