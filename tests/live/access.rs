@@ -153,7 +153,7 @@ fn a_token_is_signed_where_nothing_else_is_left() {
         &["-n", "kube-system", "delete", "serviceaccount", "robot"],
     )
     .ok();
-    lab.wait(15, "refusal of the token", || {
+    lab.wait_within(15, "refusal of the token", || {
         by_copy(&lab, &["get", "pods", "-A"])
             .stderr
             .contains("Unauthorized")
@@ -245,7 +245,7 @@ fn locked_out(only: &str) -> ControlPlane {
 fn lock_out(lab: ControlPlane, only: &str) -> ControlPlane {
     lab.wait_for_signer();
     // The controller manager fills aggregated roles some time after the first start.
-    lab.wait(60, "role", || {
+    lab.wait("role", || {
         let rules = ["get", "clusterrole", "view", "-o", "jsonpath={.rules}"];
         lab.kubectl("cp1", &rules).stdout.contains("pods")
     });

@@ -147,10 +147,10 @@ fn assert_api_holds_the_ca(lab: &ControlPlane, node: &str) {
         let words = ["get", "configmap", "-n", namespace, name, "-o", &path];
         lab.kubectl(node, &words).ok().stdout
     };
-    lab.wait(90, "new root CA for pods", || {
+    lab.wait("new root CA for pods", || {
         of("default", "kube-root-ca.crt", "ca\\.crt").trim() == ca.trim()
     });
-    lab.wait(90, "new CA for aggregated APIs", || {
+    lab.wait("new CA for aggregated APIs", || {
         let held = of(
             "kube-system",
             "extension-apiserver-authentication",

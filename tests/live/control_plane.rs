@@ -231,11 +231,9 @@ impl ControlPlane {
         ];
         let before = leases.map(|(namespace, name)| self.lease(namespace, name, node).1);
         for ((namespace, name), before) in leases.into_iter().zip(before) {
-            self.wait(
-                45,
-                &format!("renewal of the lease {namespace}/{name}"),
-                || self.lease(namespace, name, node).1 != before,
-            );
+            self.wait(&format!("renewal of the lease {namespace}/{name}"), || {
+                self.lease(namespace, name, node).1 != before
+            });
         }
     }
 
@@ -286,7 +284,7 @@ impl ControlPlane {
             "get",
             "--raw=/healthz?verbose",
         ];
-        self.wait(60, "controller that signs", || {
+        self.wait("controller that signs", || {
             let (holder, _) = self.lease("kube-system", "kube-controller-manager", "cp1");
             let leader = holder.split('_').next().unwrap();
             let said = self.kubectl(leader, &signs).stdout;
@@ -389,8 +387,13 @@ impl ControlPlane {
         assert_ne!(said.code, 0, "the patient is not ill: {said:?}");
     }
 
-    /// Waits for a condition.
-    pub(crate) fn wait(&self, seconds: u64, what: &str, condition: impl Fn() -> bool) {
+    /// Waits for a condition, as long as a busy machine may take.
+    pub(crate) fn wait(&self, what: &str, condition: impl Fn() -> bool) {
+        self.wait_within(180, what, condition);
+    }
+
+    /// Waits for a condition that is promised within so many seconds.
+    pub(crate) fn wait_within(&self, seconds: u64, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !condition() {
             assert!(

@@ -46,7 +46,7 @@ fn h_empty_files_and_directories_instead_of_kubeconfigs_are_replaced() {
     std::fs::create_dir(format!("{etc}/controller-manager.conf")).unwrap();
     std::fs::create_dir(format!("{etc}/admin.conf")).unwrap();
     lab.lab("power-on", &[]);
-    lab.wait(60, "empty file of the kubelet", || {
+    lab.wait("empty file of the kubelet", || {
         lab.exec("cp1", &["test", "-f", "/etc/kubernetes/scheduler.conf"])
             .code
             == 0

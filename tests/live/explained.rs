@@ -56,7 +56,7 @@ fn what_an_expired_node_says_is_explained() {
     assert_explained(&lab, admin, expired);
     lab.lab("power-cycle", &[]);
     let log = "journalctl -u kubelet -b --no-pager";
-    lab.wait(60, "word of the kubelet", || {
+    lab.wait("word of the kubelet", || {
         lab.shell("cp1", log).contains("bootstrap-kubelet.conf")
     });
     let first = "part of the existing bootstrap client certificate in * is expired";

@@ -17,7 +17,7 @@ rm /var/lib/kubelet/pki/kubelet-client-*
 /// Restarts the kubelet and waits until it has failed.
 fn fail(lab: &ControlPlane) {
     lab.shell("cp1", "systemctl restart kubelet");
-    lab.wait(60, "exit of the kubelet", || {
+    lab.wait("exit of the kubelet", || {
         lab.shell("cp1", "systemctl show kubelet -p NRestarts --value")
             .trim()
             != "0"

@@ -69,7 +69,7 @@ fn q_an_etcd_without_space_is_named_first() {
     let lab = ControlPlane::one();
     let line = "sed -i 's/    - etcd$/&\\n    - --quota-backend-bytes=200000/' /etc/kubernetes/manifests/etcd.yaml";
     lab.shell("cp1", line);
-    lab.wait(120, "alarm of etcd", || {
+    lab.wait("alarm of etcd", || {
         lab.etcdctl("cp1", &["alarm", "list"])
             .stdout
             .contains("NOSPACE")

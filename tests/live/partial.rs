@@ -16,7 +16,7 @@ fn d_expired_leaves_of_etcd_alone_are_renewed() {
     let only = "etcd-server,etcd-peer,etcd-healthcheck-client,apiserver-etcd-client";
     lab.lab("expire", &["--", "-only", only]);
     lab.lab("power-cycle", &[]);
-    lab.wait(60, "etcd that serves an expired certificate", || {
+    lab.wait("etcd that serves an expired certificate", || {
         lab.containers("cp1").contains_key("etcd") && lab.listens("cp1", "2379")
     });
     lab.assert_down("cp1");

@@ -77,10 +77,10 @@ fn assert_forgotten(lab: &ControlPlane, nodes: &[&str], former: &str) {
     ];
     let line = former.lines().nth(1).unwrap();
     assert!(!lab.shell("cp1", of_joiners).contains(line));
-    lab.wait(90, "pods without the former CA", || {
+    lab.wait("pods without the former CA", || {
         !lab.kubectl("cp1", &of_pods).ok().stdout.contains(line)
     });
-    lab.wait(90, "aggregated APIs without the former CA", || {
+    lab.wait("aggregated APIs without the former CA", || {
         !lab.kubectl("cp1", &of_servers).ok().stdout.contains(line)
     });
 }

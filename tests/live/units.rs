@@ -57,10 +57,7 @@ fn p_a_unit_that_hit_its_start_limit_is_started_again() {
         done
         systemctl daemon-reload
         for unit in kube-apiserver kube-scheduler; do
-            for turn in 1 2 3 4 5; do
-                systemctl kill --signal=KILL $unit || true
-                sleep 1
-            done
+            timeout 60 sh -c \"until systemctl is-failed --quiet $unit; do systemctl kill --signal=KILL $unit 2>/dev/null || true; done\"
         done",
     );
     lab.lab("expire", &TOKENS);

@@ -17,11 +17,11 @@ fn l_a_disk_is_rescued_from_outside_and_then_boots() {
         .unwrap();
     assert!(rescue.status.success(), "{rescue:?}");
     lab.lab("power-on", &[]);
-    lab.wait(90, "API server", || {
+    lab.wait("API server", || {
         let said = lab.kubectl("cp1", &["get", "--raw", "/readyz"]);
         said.code == 0
     });
-    lab.wait(90, "leader", || {
+    lab.wait("leader", || {
         let held = |name| !lab.lease("kube-system", name, "cp1").0.is_empty();
         held("kube-controller-manager") && held("kube-scheduler")
     });
@@ -36,7 +36,7 @@ fn m_a_kubelet_that_waits_for_the_api_server_it_should_start_is_freed() {
     let only = "etcd-server,etcd-peer,etcd-healthcheck-client,apiserver-etcd-client";
     lab.lab("expire", &["--", "-only", only]);
     lab.shell("cp1", "pkill -9 -x kube-apiserver");
-    lab.wait(60, "failure of the API server", || {
+    lab.wait("failure of the API server", || {
         let said = lab.kubectl("cp1", &["get", "--raw", "/readyz"]);
         said.code != 0
     });
@@ -48,7 +48,7 @@ fn m_a_kubelet_that_waits_for_the_api_server_it_should_start_is_freed() {
     lab.assert_down("cp1");
     lab.rescue("cp1");
     lab.assert_recovered("cp1");
-    lab.wait(30, "edited pod", || {
+    lab.wait("edited pod", || {
         let path = "jsonpath={.metadata.annotations.lab/edited}";
         let words = [
             "get",

@@ -11,10 +11,10 @@ const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 fn assert_ready(lab: &ControlPlane, node: &str) {
     let renewed = || lab.lease("kube-node-lease", node, "cp1").1;
     let before = renewed();
-    lab.wait(60, "renewal of the kubelet's lease", || renewed() != before);
+    lab.wait("renewal of the kubelet's lease", || renewed() != before);
     let node = format!("node/{node}");
     let words = ["wait", "--for=condition=Ready", &node, "--timeout=9s"];
-    lab.wait(60, "node that is ready", || {
+    lab.wait("node that is ready", || {
         lab.kubectl("cp1", &words).code == 0
     });
 }
@@ -22,7 +22,7 @@ fn assert_ready(lab: &ControlPlane, node: &str) {
 /// Waits until the kubelet has given up more than once.
 fn assert_exits(lab: &ControlPlane, node: &str) {
     let line = "systemctl show kubelet -p NRestarts --value";
-    lab.wait(60, "exit of the kubelet", || {
+    lab.wait("exit of the kubelet", || {
         lab.shell(node, line).trim() != "0"
     });
 }
