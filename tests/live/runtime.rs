@@ -30,16 +30,10 @@ fn chattr(flag: &str, path: &str) -> bool {
 fn a_pod_whose_sandbox_cannot_be_removed_is_restarted_by_its_manifest() {
     let lab = ControlPlane::one();
     lab.lab("expire", &["--", "-only", "scheduler.conf"]);
-    let sandbox = lab.shell(
-        "cp1",
-        "for id in $(ctr -n k8s.io containers ls | awk '$2 ~ /pause/ { print $1 }'); do
-            if ctr -n k8s.io containers info $id | grep -q '\"io.kubernetes.pod.name\": \"kube-scheduler-cp1\"' &&
-                ctr -n k8s.io tasks ls | grep -q \"^$id .*RUNNING\"; then echo $id; fi
-        done",
-    );
+    let sandbox = lab.sandboxes("cp1")["kube-scheduler"].clone();
     let root = lab.lab("root", &["cp1"]);
     let sandboxes = "var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes";
-    let nailed = Nailed::down(format!("{}/{sandboxes}/{}", root.trim(), sandbox.trim()));
+    let nailed = Nailed::down(format!("{}/{sandboxes}/{sandbox}", root.trim()));
     let before = lab.containers("cp1");
     let said = lab.rescue("cp1");
     drop(nailed);
